@@ -1,0 +1,47 @@
+# onbeat: two commands need nothing but Python >= 3.12.
+#   make record    build .venv, install, record 3 episodes of the built-in environment
+#   make test      install, then lint, types, import rules and all tests
+# Flags for either: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
+
+# The first interpreter that is new enough; `make PYTHON=/path/to/python3.13 test` chooses another.
+PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: record test lint bench lock clean
+
+record: $(READY)
+	$(BIN)/onbeat record $(ARGS)
+
+test: $(READY) lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python scripts/bench_publish.py $(ARGS)
+
+# uv comes first, from the same hashed list: with it the rest installs in seconds.
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "onbeat needs Python >= 3.12 and found none; install it or run make PYTHON=/path/to/python"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	awk '/^[^ #]/ {keep = /^uv==/} keep' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Writes requirements.lock anew from pyproject.toml, without the address of any index.
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-annotate --no-header --all-extras pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache out

@@ -1,0 +1,121 @@
+"""What a session asks the writer to make: the dataset's name, rate and codec, in LeRobot's own terms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from transport.errors import UsageError
+
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
+_REPO_ID = re.compile(f"{_NAME}/{_NAME}")
+OptionValue = str | int | float
+
+
+@dataclass
+class EncoderSpec:
+    """LeRobot's `RGBEncoderConfig`, field for field (lerobot 0.6, lerobot/configs/video.py), importable without it."""
+
+    # Video codec: h264, hevc, libsvtav1, libaom-av1 or a hardware encoder; "auto" measures what this machine has.
+    vcodec: str = "libsvtav1"
+    # Pixel format of the video.
+    pix_fmt: str = "yuv420p"
+    # Frames from one key frame to the next.
+    g: int | None = 2
+    # Quality: lower is better and larger.
+    crf: float | None = 30
+    # Speed against size; the values are the codec's own (libsvtav1: 12 when not given).
+    preset: str | int | None = None
+    # Tuning for fast decoding; 0 is off.
+    fast_decode: int = 0
+    # Encoding library; only "pyav".
+    video_backend: str = "pyav"
+    # Further codec options, for example '{tune: film}'.
+    extra_options: dict[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The dataset that a session records into.
+
+    Attributes:
+        repo_id: `owner/name`.
+        root: the folder on the writer's machine; None lets the writer choose, the only way for a remote writer.
+        resume: append to an existing dataset instead of making one.
+        fps: whole frames per second.
+        robot_type: LeRobot's `robot_type`, or None.
+        rgb_encoder: how cameras are encoded.
+        encoder_threads: threads for each encoder; None leaves it to the codec.
+        allow_slow_encoder: record although the codec cannot keep up with the load on this machine.
+    """
+
+    repo_id: str
+    fps: int
+    root: str | None = None
+    resume: bool = False
+    robot_type: str | None = None
+    rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    encoder_threads: int | None = None
+    allow_slow_encoder: bool = False
+
+    def __post_init__(self) -> None:
+        if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id or "--" in self.repo_id:
+            raise UsageError(
+                f"dataset name {self.repo_id!r} found, expected owner/name of letters, digits, '-', '_' and '.'; "
+                "set --dataset.repo_id"
+            )
+        if not 0 < self.fps <= 1000:
+            raise UsageError(f"{self.fps} frames per second found, expected 1 to 1000; set --dataset.fps")
+
+    def to_wire(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_wire(cls, value: object) -> DatasetSpec:
+        """Read what `to_wire` wrote.
+
+        Raises:
+            UsageError: a field is missing, unknown or of another type.
+        """
+        found = _checked(value, _SPEC_TYPES, "dataset")
+        encoder = _checked(found["rgb_encoder"], _ENCODER_TYPES, "rgb_encoder")
+        options = encoder["extra_options"]
+        if len(options) > 64 or not all(isinstance(k, str) and isinstance(v, OptionValue) for k, v in options.items()):
+            raise UsageError("rgb_encoder.extra_options maps at most 64 names to text or numbers")
+        return cls(**{**found, "rgb_encoder": EncoderSpec(**encoder)})
+
+
+_OPTIONAL_TEXT, _OPTIONAL_INT = (str, type(None)), (int, type(None))
+_SPEC_TYPES: dict[str, tuple[type, ...]] = {
+    "repo_id": (str,),
+    "fps": (int,),
+    "root": _OPTIONAL_TEXT,
+    "resume": (bool,),
+    "robot_type": _OPTIONAL_TEXT,
+    "rgb_encoder": (dict,),
+    "encoder_threads": _OPTIONAL_INT,
+    "allow_slow_encoder": (bool,),
+}
+_ENCODER_TYPES: dict[str, tuple[type, ...]] = {
+    "vcodec": (str,),
+    "pix_fmt": (str,),
+    "g": _OPTIONAL_INT,
+    "crf": (int, float, type(None)),
+    "preset": (str, int, type(None)),
+    "fast_decode": (int,),
+    "video_backend": (str,),
+    "extra_options": (dict,),
+}
+assert set(_SPEC_TYPES) == {f.name for f in fields(DatasetSpec)}
+assert set(_ENCODER_TYPES) == {f.name for f in fields(EncoderSpec)}
+
+
+def _checked(value: object, types: Mapping[str, tuple[type, ...]], what: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or set(value) != set(types):
+        raise UsageError(f"a {what} specification has exactly the fields {', '.join(sorted(types))}")
+    for name, allowed in types.items():
+        if not isinstance(value[name], allowed) or (type(value[name]) is bool and bool not in allowed):
+            raise UsageError(f"{what}.{name} is of type {type(value[name]).__name__}, which this version does not know")
+    return dict(value)

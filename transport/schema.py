@@ -1,0 +1,220 @@
+"""What one frame consists of: the streams of a session, in the order in which they are stored.
+
+A source of observations declares its streams once; ring, wire, journal and dataset all derive their layout from that
+one declaration. Row streams (and the telemetry that goes to the sidecar) are packed into one numpy record; pictures
+follow it as planes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from transport.errors import SchemaError
+
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}")
+_ROW_DTYPES = frozenset(
+    ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"]
+)
+_VIDEO_DTYPES = frozenset(["uint8", "float32", "float64"])
+_DEPTH_DTYPES = frozenset(["uint16", "float32"])
+# LeRobot fills these itself (lerobot.utils.constants.DEFAULT_FEATURES).
+_RESERVED = frozenset(["timestamp", "frame_index", "episode_index", "index", "task_index", "task"])
+_MAX_DIMENSION = 1 << 20
+
+HWC = ("height", "width", "channels")
+CHW = ("channels", "height", "width")
+
+
+class Kind(StrEnum):
+    """How a stream is stored: a video file, a depth video file, or a column."""
+
+    VIDEO = "video"
+    DEPTH = "depth"
+    ROW = "row"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One named array of every frame.
+
+    Attributes:
+        key: the LeRobot feature name, for example `observation.images.front`.
+        dtype: numpy name of the dtype as the source delivers it.
+        shape: without any batch dimension; scalars are `(1,)`. Pictures have three dimensions, HWC or CHW.
+        kind: video, depth or row.
+        names: LeRobot's names of the elements or axes; for pictures `HWC` or `CHW` above, which fixes the layout.
+    """
+
+    key: str
+    dtype: str
+    shape: tuple[int, ...]
+    kind: Kind = Kind.ROW
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key) or ".." in self.key:
+            raise SchemaError(f"stream name {self.key!r} is not of letters, digits, '_', '-' and '.'; rename it")
+        if self.key in _RESERVED:
+            raise SchemaError(f"stream name {self.key!r} is one that LeRobot fills itself; rename it")
+        allowed = {Kind.ROW: _ROW_DTYPES, Kind.VIDEO: _VIDEO_DTYPES, Kind.DEPTH: _DEPTH_DTYPES}[self.kind]
+        if self.dtype not in allowed:
+            raise SchemaError(f"{self.key}: dtype {self.dtype} found, expected one of {', '.join(sorted(allowed))}")
+        if not self.shape or any(not 0 < n < _MAX_DIMENSION for n in self.shape):
+            raise SchemaError(f"{self.key}: shape {self.shape} found, expected at least one dimension, each positive")
+        if self.kind is not Kind.ROW:
+            if len(self.shape) != 3 or self.names not in (HWC, CHW):
+                raise SchemaError(f"{self.key}: a picture has three dimensions, named {HWC} or {CHW}")
+            expected_channels = 3 if self.kind is Kind.VIDEO else 1
+            if self.channels != expected_channels:
+                raise SchemaError(
+                    f"{self.key}: {self.channels} channels found in shape {self.shape}, expected {expected_channels}"
+                )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one value as the source delivers it."""
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def channels_first(self) -> bool:
+        return self.names == CHW
+
+    @property
+    def height(self) -> int:
+        return self.shape[1 if self.channels_first else 0]
+
+    @property
+    def width(self) -> int:
+        return self.shape[2 if self.channels_first else 1]
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0 if self.channels_first else 2]
+
+    @property
+    def wire_dtype(self) -> str:
+        """Pictures cross the network as uint8; depth maps and rows as they are."""
+        return "uint8" if self.kind is Kind.VIDEO else self.dtype
+
+    @property
+    def wire_shape(self) -> tuple[int, ...]:
+        """Pictures cross the network as HWC."""
+        if self.kind is Kind.ROW:
+            return self.shape
+        return (self.height, self.width, self.channels)
+
+    @property
+    def wire_nbytes(self) -> int:
+        return int(np.dtype(self.wire_dtype).itemsize * np.prod(self.wire_shape, dtype=np.int64))
+
+    def feature(self) -> dict[str, Any]:
+        """The entry of LeRobot's `features` for this stream, as `info.json` holds it before the first episode."""
+        names = None if self.names is None else list(self.names)
+        if self.kind is Kind.ROW:
+            return {"dtype": self.dtype, "shape": self.shape, "names": names}
+        feature: dict[str, Any] = {"dtype": "video", "shape": self.shape, "names": names}
+        if self.kind is Kind.DEPTH:
+            feature["info"] = {"is_depth_map": True}
+        return feature
+
+
+# What the loop itself measures in every frame; stored in the sidecar, never as columns.
+# Times are CLOCK_MONOTONIC of the robot machine in nanoseconds.
+LOOP_TELEMETRY = (
+    Stream("onbeat.scheduled_ns", "int64", (1,)),
+    Stream("onbeat.started_ns", "int64", (1,)),
+    Stream("onbeat.action_sent_ns", "int64", (1,)),
+    Stream("onbeat.missed_slots", "uint32", (1,)),
+    Stream("onbeat.is_intervention", "bool", (1,)),
+)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The streams of a session.
+
+    Attributes:
+        streams: columns and pictures, in the order of the dataset's features.
+        telemetry: row streams beyond the loop's own that go to the sidecar (capture times, the action as sent).
+    """
+
+    streams: tuple[Stream, ...]
+    telemetry: tuple[Stream, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for stream in (*self.streams, *self.sidecar):
+            if stream.key in seen:
+                raise SchemaError(f"two streams are called {stream.key!r}; each needs a name of its own")
+            seen.add(stream.key)
+        if any(stream.kind is not Kind.ROW for stream in self.telemetry):
+            raise SchemaError("telemetry holds row streams only; declare pictures as streams")
+
+    @cached_property
+    def rows(self) -> tuple[Stream, ...]:
+        return tuple(s for s in self.streams if s.kind is Kind.ROW)
+
+    @cached_property
+    def pictures(self) -> tuple[Stream, ...]:
+        """Video and depth streams in plane order."""
+        return tuple(s for s in self.streams if s.kind is not Kind.ROW)
+
+    @property
+    def sidecar(self) -> tuple[Stream, ...]:
+        return (*LOOP_TELEMETRY, *self.telemetry)
+
+    @cached_property
+    def row_dtype(self) -> np.dtype[np.void]:
+        """One packed record: the row streams, then the sidecar's, each under its key."""
+        return np.dtype([(s.key, s.dtype, s.shape) for s in (*self.rows, *self.sidecar)])
+
+    def features(self) -> dict[str, dict[str, Any]]:
+        """LeRobot's `features` without the default ones, in stream order."""
+        return {s.key: s.feature() for s in self.streams}
+
+    def to_wire(self) -> dict[str, Any]:
+        """As msgpack-able maps and lists."""
+        return {
+            "streams": [_stream_to_wire(s) for s in self.streams],
+            "telemetry": [_stream_to_wire(s) for s in self.telemetry],
+        }
+
+    @classmethod
+    def from_wire(cls, value: object) -> Schema:
+        """Read what `to_wire` wrote.
+
+        Raises:
+            SchemaError: `value` is of another form, or describes streams that cannot be stored.
+        """
+        if not isinstance(value, Mapping) or set(value) != {"streams", "telemetry"}:
+            raise SchemaError("a schema is a map of 'streams' and 'telemetry'")
+        lists = [value["streams"], value["telemetry"]]
+        if not all(isinstance(items, list | tuple) and len(items) <= 1024 for items in lists):
+            raise SchemaError("a schema holds two lists of at most 1024 streams")
+        streams, telemetry = (tuple(_stream_from_wire(item) for item in items) for items in lists)
+        return cls(streams, telemetry)
+
+
+def _stream_to_wire(stream: Stream) -> list[Any]:
+    names = None if stream.names is None else list(stream.names)
+    return [stream.key, stream.dtype, list(stream.shape), str(stream.kind), names]
+
+
+def _stream_from_wire(value: object) -> Stream:
+    if not isinstance(value, list | tuple) or len(value) != 5:
+        raise SchemaError("a stream is a list of key, dtype, shape, kind and names")
+    key, dtype, shape, kind, names = value
+    if not isinstance(key, str) or not isinstance(dtype, str) or kind not in {str(k) for k in Kind}:
+        raise SchemaError("a stream's key and dtype are text, its kind one of video, depth, row")
+    if not isinstance(shape, list | tuple) or len(shape) > 8 or not all(type(n) is int for n in shape):
+        raise SchemaError(f"{key[:128]}: a shape is a list of at most 8 whole numbers")
+    if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
+        raise SchemaError(f"{key[:128]}: names are a list of text, or nothing")
+    return Stream(key, dtype, tuple(shape), Kind(kind), None if names is None else tuple(names))
