@@ -50,7 +50,7 @@ class Judgement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeBegan:
-    """An episode began. `episode_id` counts the session's episodes from 0, kept or not; the dataset's index is another."""
+    """An episode began. `episode_id` counts the session's episodes from 0, kept or not: not the dataset's index."""
 
     kind: ClassVar[RecordKind] = RecordKind.EPISODE_BEGAN
     episode_id: int
