@@ -1,0 +1,134 @@
+"""Links between a process and the one that started it: small messages and file descriptors over a socket pair.
+
+Every process of onbeat is started by `spawn`, as a fresh interpreter that is told nothing but the number of its link;
+everything else comes as the link's first message. A link is never how a death is noticed: that is what pidfds are for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from transport.errors import CodecError
+
+_MAX_BYTES = 1 << 20
+_MAX_FDS = 8
+_PR_SET_PDEATHSIG = 1
+
+
+class Link:
+    """One end. Messages are maps with text keys; a message arrives whole or not at all."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, _MAX_BYTES)
+
+    @classmethod
+    def pair(cls) -> tuple[Link, Link]:
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(left), cls(right)
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Link:
+        return cls(socket.socket(fileno=fd))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> bool:
+        """Send, waiting at most for room in the socket; False when the other end is gone."""
+        try:
+            socket.send_fds(self._socket, [msgpack.packb(message)], fds)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def offer(self, message: Mapping[str, Any]) -> bool:
+        """Send if that takes no waiting; False when it would, or when the other end is gone."""
+        try:
+            self._socket.send(msgpack.packb(message), socket.MSG_DONTWAIT)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def receive(self, timeout_s: float | None = None) -> tuple[dict[str, Any], list[int]] | None:
+        """The next message with its file descriptors; None when the other end is gone.
+
+        Raises:
+            TimeoutError: nothing came within `timeout_s`.
+            CodecError: what came is not a map.
+        """
+        self._socket.settimeout(timeout_s)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, _MAX_BYTES, _MAX_FDS)
+        except ConnectionResetError:
+            return None
+        finally:
+            self._socket.settimeout(None)
+        if not data:
+            return None
+        message = msgpack.unpackb(data)
+        if not isinstance(message, dict):
+            raise CodecError(f"a link carries maps, found {type(message).__name__}")
+        return message, fds
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def spawn(
+    module: str,
+    config: Mapping[str, Any],
+    fds: Sequence[int] = (),
+    *,
+    die_with_parent: int | None = None,
+    niceness: int = 0,
+) -> tuple[subprocess.Popen[bytes], Link]:
+    """Start `python -m module` with a link whose first message is `config` with `fds`.
+
+    The child is a fresh interpreter (no `__main__` of the caller is run again), in a process group of its own (a
+    Ctrl-C in the terminal reaches only the one that the user started), and does not find modules in the current folder
+    before the installed ones.
+
+    Args:
+        die_with_parent: a signal that the kernel sends the child when the calling thread ends; use the main thread.
+        niceness: added to the child's.
+    """
+    ours, theirs = Link.pair()
+
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", module, str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+    )
+    theirs.close()
+    start = {"parent_pid": os.getpid(), "death_signal": die_with_parent, "niceness": niceness}
+    ours.send({**config, "start": start}, fds)
+    return process, ours
+
+
+def child_link() -> tuple[Link, dict[str, Any], list[int]]:
+    """In a process that `spawn` started: the link, the configuration and the file descriptors."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    link = Link.from_fd(int(sys.argv[1]))
+    first = link.receive(timeout_s=30)
+    if first is None:
+        raise SystemExit("the starting process ended before it said what to do")
+    config, fds = first
+    start = config.pop("start")
+    if start["death_signal"] is not None:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, start["death_signal"])
+        if os.getppid() != start["parent_pid"]:  # it died before the line above
+            raise SystemExit("the starting process ended while this one began")
+    os.nice(start["niceness"])
+    return link, config, fds

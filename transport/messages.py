@@ -1,0 +1,208 @@
+"""The messages between publisher and writer. `docs/protocol.md` is the same in prose.
+
+A message is a ZeroMQ multipart message: part 0 is a msgpack array that begins with the opcode, the further parts (of
+DATA only) are the record's bytes. Nothing here builds an object from a name in a message, and every field is checked
+for type, sign and size before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+import msgpack
+
+from transport.errors import CodecError
+
+PROTOCOL = 1
+MAX_HEADER_BYTES = 1 << 20
+_MAX_NUMBER = 1 << 63
+
+
+class Opcode(IntEnum):
+    HELLO = 1
+    HEAD = 2
+    DATA = 3
+    GAP = 4
+    BYE = 5
+    WELCOME = 16
+    REFUSED = 17
+    FETCH = 18
+    EPISODE = 19
+    STATUS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """publisher → writer: who I am and what will be recorded."""
+
+    opcode: ClassVar[Opcode] = Opcode.HELLO
+    protocol: int
+    session_id: str
+    epoch: int
+    schema: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """publisher → writer: the newest record there is; sent when nothing else was for a while."""
+
+    opcode: ClassVar[Opcode] = Opcode.HEAD
+    epoch: int
+    head_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """publisher → writer: one record. `crcs` has the zlib.crc32 of each further part."""
+
+    opcode: ClassVar[Opcode] = Opcode.DATA
+    epoch: int
+    generation: int
+    seq: int
+    kind: int
+    episode_id: int
+    frame_index: int
+    head_seq: int
+    crcs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """publisher → writer: the records first..last were asked for and are gone."""
+
+    opcode: ClassVar[Opcode] = Opcode.GAP
+    epoch: int
+    generation: int
+    first_seq: int
+    last_seq: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """publisher → writer: the session is over and I have seen that everything is done."""
+
+    opcode: ClassVar[Opcode] = Opcode.BYE
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """writer → publisher: the session is accepted; `durable_seq` is the newest record that is safe on disk."""
+
+    opcode: ClassVar[Opcode] = Opcode.WELCOME
+    epoch: int
+    durable_seq: int
+    dataset_root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """writer → publisher: no, and why; the text is one line for people."""
+
+    opcode: ClassVar[Opcode] = Opcode.REFUSED
+    epoch: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """writer → publisher: send records from `from_seq` on, at most `max_bytes` beyond what I have received.
+
+    A greater `generation` than before rewinds to `from_seq`; the same one only moves the window.
+    """
+
+    opcode: ClassVar[Opcode] = Opcode.FETCH
+    epoch: int
+    generation: int
+    from_seq: int
+    max_bytes: int
+    durable_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """writer → publisher: an episode's final state; `index` is the dataset's, or -1."""
+
+    opcode: ClassVar[Opcode] = Opcode.EPISODE
+    epoch: int
+    episode_id: int
+    state: str
+    index: int
+    frames: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """writer → publisher, at least four times a second: signs of life, and figures for the operator."""
+
+    opcode: ClassVar[Opcode] = Opcode.STATUS
+    epoch: int
+    received_seq: int
+    durable_seq: int
+    committing: int
+    disk_free_bytes: int
+    finished: bool
+    warning: str
+
+
+Message = Hello | Head | Data | Gap | Bye | Welcome | Refused | Fetch | Episode | Status
+_FIELDS: dict[type, tuple[type, ...]] = {
+    Hello: (int, str, int, dict, dict, str),
+    Head: (int, int),
+    Data: (int, int, int, int, int, int, int, tuple),
+    Gap: (int, int, int, int, str),
+    Bye: (int,),
+    Welcome: (int, int, str),
+    Refused: (int, str),
+    Fetch: (int, int, int, int, int),
+    Episode: (int, int, str, int, int, str),
+    Status: (int, int, int, int, int, bool, str),
+}
+_MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # type: ignore[attr-defined]
+
+
+def pack(message: Message) -> bytes:
+    """Part 0 of a message."""
+    if isinstance(message, Hello):  # astuple would copy the maps into dataclass-free form, at length
+        values: tuple[Any, ...] = (
+            message.protocol, message.session_id, message.epoch, message.schema, message.dataset, message.owner,
+        )  # fmt: skip
+    else:
+        values = astuple(message)
+    packed: bytes = msgpack.packb((int(message.opcode), *values))
+    return packed
+
+
+def unpack(data: bytes | memoryview) -> Message:
+    """Read part 0 of a message.
+
+    Raises:
+        CodecError: too long, not msgpack, an unknown opcode, or fields of another number, type or sign.
+    """
+    if len(data) > MAX_HEADER_BYTES:
+        raise CodecError(f"a message header of {len(data)} bytes found, expected at most {MAX_HEADER_BYTES}")
+    try:
+        values = msgpack.unpackb(data, use_list=False, strict_map_key=True)
+    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise CodecError(f"a message header of {len(data)} bytes is not msgpack: {type(error).__name__}") from error
+    if not isinstance(values, tuple) or not values or type(values[0]) is not int or values[0] not in _MESSAGES:
+        raise CodecError("a message header is an array that begins with a known opcode")
+    kind = _MESSAGES[values[0]]
+    types = _FIELDS[kind]
+    fields = values[1:]
+    if tuple(map(type, fields)) != types:
+        raise CodecError(f"{kind.opcode.name} has fields {[t.__name__ for t in types]}")
+    for value in fields:
+        if type(value) is int and not -1 <= value < _MAX_NUMBER:
+            raise CodecError(f"{kind.opcode.name} holds the number {value}, out of range")
+        if type(value) is tuple and not all(type(crc) is int and 0 <= crc < 1 << 32 for crc in value):
+            raise CodecError(f"{kind.opcode.name} holds CRCs that are not 32-bit numbers")
+    message: Message = kind(*fields)
+    return message

@@ -1,0 +1,78 @@
+"""What the publisher owes the writer: pure bookkeeping of one connection, without sockets or clocks.
+
+The writer asks with FETCH(generation, from_seq, max_bytes): records from `from_seq` on, as long as what was sent and
+not yet asked past stays within `max_bytes`. A greater generation rewinds; an older one is ignored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from transport.messages import Fetch
+
+
+class Sending(Protocol):
+    """A message on its way, as `zmq.MessageTracker`."""
+
+    @property
+    def done(self) -> bool: ...
+
+
+class Outbox:
+    """Which record is next, and whether the window lets it go."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.generation = -1
+        self.cursor = 0
+        self.durable_seq = 0
+        self._window_bytes = 0
+        self._sent: deque[tuple[int, int]] = deque()
+        self._sent_bytes = 0
+
+    def fetch(self, message: Fetch) -> bool:
+        """Take a FETCH; False if it belongs to another epoch or an older generation and is ignored."""
+        if message.epoch != self.epoch or message.generation < self.generation:
+            return False
+        self.durable_seq = max(self.durable_seq, message.durable_seq)
+        if message.generation > self.generation:
+            self.generation = message.generation
+            self.cursor = message.from_seq
+            self._sent.clear()
+            self._sent_bytes = 0
+        while self._sent and self._sent[0][0] < message.from_seq:
+            self._sent_bytes -= self._sent.popleft()[1]
+        self._window_bytes = message.max_bytes
+        return True
+
+    def may_send(self, head_seq: int) -> bool:
+        """Whether record `cursor` exists and fits; a record larger than the whole window goes alone."""
+        return 0 < self.cursor <= head_seq and self._sent_bytes < self._window_bytes
+
+    def sent(self, nbytes: int) -> None:
+        """Record `cursor` went out with `nbytes`."""
+        self._sent.append((self.cursor, nbytes))
+        self._sent_bytes += nbytes
+        self.cursor += 1
+
+    def skip_to(self, seq: int) -> None:
+        """The records before `seq` are gone."""
+        self.cursor = max(self.cursor, seq)
+
+
+class InFlight:
+    """Messages that libzmq may still point into the ring for; a slot is free only when they are done."""
+
+    def __init__(self) -> None:
+        self._sendings: deque[tuple[int, Sending]] = deque()
+
+    def add(self, seq: int, sending: Sending) -> None:
+        self._sendings.append((seq, sending))
+
+    def free_to(self, durable_seq: int) -> int:
+        """The first sequence number that is still needed: not durable, or still being sent."""
+        while self._sendings and self._sendings[0][1].done:
+            self._sendings.popleft()
+        oldest = min((seq for seq, sending in self._sendings if not sending.done), default=durable_seq + 1)
+        return min(oldest, durable_seq + 1)

@@ -1,0 +1,307 @@
+"""The log ring: the session's newest records, in memory that outlives any one process.
+
+One process (control) appends, one (the publisher) reads and frees; the supervisor keeps the file descriptor open so
+that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
+appending can neither fail nor fault. Layout, all numbers little-endian 64-bit:
+
+    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, open episode
+    slot i      64 bytes of slot header, CRCs of the parts, the packed row, the pictures (each 64-byte aligned)
+
+A record with sequence number s (from 1) lives in slot s % slot_count. `head` is the last appended record and is
+written after everything else of it; `tail` is the oldest record still held. A frame is written once, in place, and
+never copied inside the robot machine again.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transport.errors import LogError
+from transport.records import EpisodeBegan, EpisodeEnded, Event, RecordKind, Verdict
+from transport.schema import Schema
+
+_MAGIC = 0x31_54_41_45_42_4E_4F  # "ONBEAT1", little-endian
+_PAGE = 4096
+_ALIGN = 64
+_SLOT_HEADER_BYTES = 64
+_EVENT_BYTES = 16384
+# Kept free of frames, so that the end of an episode and its verdict can always be appended.
+RESERVED_SLOTS = 8
+
+# Words of the header; the session id takes two.
+_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_HEAD, _H_TAIL, _H_EPOCH, _H_SESSION = range(7)
+_H_EPISODE, _H_FRAMES, _H_UNDECIDED, _H_ENDED = range(8, 12)
+# Words of a slot's header.
+_S_SEQ, _S_KIND, _S_LENGTH, _S_CRC_KNOWN, _S_EPISODE, _S_FRAME = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotLayout:
+    """Where the parts of a slot lie, in bytes from the slot's start; the same for every slot of a session."""
+
+    row_offset: int
+    picture_offsets: tuple[int, ...]
+    slot_bytes: int
+
+    @classmethod
+    def of(cls, schema: Schema) -> SlotLayout:
+        parts = 1 + len(schema.pictures)
+        row_offset = _aligned(_SLOT_HEADER_BYTES + 4 * parts)
+        offset = _aligned(row_offset + schema.row_dtype.itemsize)
+        offsets = []
+        for stream in schema.pictures:
+            offsets.append(offset)
+            offset = _aligned(offset + stream.nbytes)
+        return cls(row_offset, tuple(offsets), _up(max(offset, row_offset + _EVENT_BYTES), _PAGE))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Views into one slot: its numbers, its CRCs, and the arrays of a frame."""
+
+    header: NDArray[np.uint64]
+    crcs: NDArray[np.uint32]
+    row: NDArray[np.void]
+    pictures: tuple[NDArray[Any], ...]
+    payload: NDArray[np.uint8]
+
+
+class LogRing:
+    """See the module's text. Make one with `create`, join one with `attach`."""
+
+    def __init__(self, fd: int, schema: Schema) -> None:
+        self.fd = fd
+        self.schema = schema
+        layout = SlotLayout.of(schema)
+        size = os.fstat(fd).st_size
+        self._map = mmap.mmap(fd, size)
+        whole = np.frombuffer(self._map, np.uint8)
+        self._header = whole[:_PAGE].view(np.uint64)
+        if int(self._header[_H_MAGIC]) not in (0, _MAGIC):
+            raise LogError("the shared memory is not a log ring of this version; start the session anew")
+        self.slot_count = (size - _PAGE) // layout.slot_bytes
+        self.slot_bytes = layout.slot_bytes
+        self._slots = [
+            _slot(whole[start : start + layout.slot_bytes], layout, schema)
+            for start in range(_PAGE, _PAGE + self.slot_count * layout.slot_bytes, layout.slot_bytes)
+        ]
+
+    @classmethod
+    def create(cls, schema: Schema, *, seconds: float, fps: int) -> LogRing:
+        """Allocate and touch a ring that holds `seconds` of recording at `fps`.
+
+        Raises:
+            LogError: the machine does not have the memory; names what is needed and what there is.
+        """
+        slot_bytes = SlotLayout.of(schema).slot_bytes
+        size = _PAGE + slot_bytes * (max(int(seconds * fps), 4) + RESERVED_SLOTS)
+        available = available_memory_bytes()
+        if size > available * 0.8:
+            raise LogError(
+                f"the log ring needs {size / 1e6:.0f} MB for {seconds:g} s and {available / 1e6:.0f} MB of memory are "
+                f"free; set --publisher.ring_s to {max(available * 0.5 / slot_bytes / fps, 0.1):.1f} or less"
+            )
+        fd = os.memfd_create("onbeat-log", os.MFD_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            os.close(fd)
+            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
+                raise
+            raise LogError(
+                f"the log ring needs {size / 1e6:.0f} MB of shared memory and the system refused "
+                f"({error.strerror}); set --publisher.ring_s lower or raise the limit"
+            ) from error
+        ring = cls(fd, schema)
+        ring._touch()
+        session = uuid.uuid4().bytes
+        ring._header[_H_SESSION : _H_SESSION + 2] = np.frombuffer(session, np.uint64)
+        ring._header[_H_SLOTS] = ring.slot_count
+        ring._header[_H_SLOT_BYTES] = slot_bytes
+        ring._header[_H_TAIL] = 1
+        ring._header[_H_MAGIC] = _MAGIC
+        return ring
+
+    @classmethod
+    def attach(cls, fd: int, schema: Schema) -> LogRing:
+        """Join a ring that another process made.
+
+        Raises:
+            LogError: the memory is not a ring of this schema.
+        """
+        ring = cls(fd, schema)
+        expected = (_MAGIC, ring.slot_count, ring.slot_bytes)
+        found = tuple(int(ring._header[i]) for i in (_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES))
+        if found != expected:
+            raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
+        return ring
+
+    def _touch(self) -> None:
+        # posix_fallocate gives pages to the file; this maps them here, so that the loop never takes a fault.
+        np.frombuffer(self._map, np.uint8)[::_PAGE] = 0
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._map)
+
+    @property
+    def session_id(self) -> str:
+        """32 hexadecimal digits."""
+        return self._header[_H_SESSION : _H_SESSION + 2].tobytes().hex()
+
+    @property
+    def head_seq(self) -> int:
+        """The last appended record; 0 before the first."""
+        return int(self._header[_H_HEAD])
+
+    @property
+    def tail_seq(self) -> int:
+        """The oldest record still held; head + 1 when there is none."""
+        return int(self._header[_H_TAIL])
+
+    @property
+    def fill_slots(self) -> int:
+        return self.head_seq + 1 - self.tail_seq
+
+    @property
+    def open_episode(self) -> tuple[int, int] | None:
+        """The episode that began and did not end, with its frames so far."""
+        number = int(self._header[_H_EPISODE])
+        return None if number == 0 else (number - 1, int(self._header[_H_FRAMES]))
+
+    @property
+    def undecided_episode(self) -> int | None:
+        """The episode that ended and has no verdict yet."""
+        number = int(self._header[_H_UNDECIDED])
+        return None if number == 0 else number - 1
+
+    @property
+    def session_ended(self) -> bool:
+        return bool(self._header[_H_ENDED])
+
+    # -- the appending side --------------------------------------------------------------------------------------
+
+    def next_slot(self) -> Slot | None:
+        """The slot of the next frame, to be filled in place; None when the ring is full."""
+        if self.fill_slots >= self.slot_count - RESERVED_SLOTS:
+            return None
+        return self._slots[(int(self._header[_H_HEAD]) + 1) % self.slot_count]
+
+    def append_frame(self, episode_id: int, frame_index: int) -> int:
+        """Append the frame that was filled into `next_slot()`; returns its sequence number."""
+        seq = int(self._header[_H_HEAD]) + 1
+        header = self._slots[seq % self.slot_count].header
+        header[_S_SEQ] = seq
+        header[_S_KIND] = RecordKind.FRAME
+        header[_S_CRC_KNOWN] = 0
+        header[_S_EPISODE] = episode_id
+        header[_S_FRAME] = frame_index
+        self._header[_H_FRAMES] = frame_index + 1
+        self._header[_H_HEAD] = seq
+        return seq
+
+    def append_event(self, event: Event) -> int | None:
+        """Append a record other than a frame; None when not even the reserved slots are free."""
+        if self.fill_slots >= self.slot_count:
+            return None
+        seq = int(self._header[_H_HEAD]) + 1
+        slot = self._slots[seq % self.slot_count]
+        data = event.pack()
+        slot.payload[: len(data)] = np.frombuffer(data, np.uint8)
+        slot.header[_S_SEQ] = seq
+        slot.header[_S_KIND] = event.kind
+        slot.header[_S_LENGTH] = len(data)
+        slot.header[_S_CRC_KNOWN] = 0
+        if isinstance(event, EpisodeBegan):
+            self._header[_H_FRAMES] = 0
+            self._header[_H_EPISODE] = event.episode_id + 1
+        elif isinstance(event, EpisodeEnded):
+            self._header[_H_EPISODE] = 0
+            self._header[_H_UNDECIDED] = event.episode_id + 1
+        elif isinstance(event, Verdict):
+            self._header[_H_UNDECIDED] = 0
+        else:
+            self._header[_H_ENDED] = 1
+        self._header[_H_HEAD] = seq
+        return seq
+
+    # -- the reading side ----------------------------------------------------------------------------------------
+
+    def read(self, seq: int) -> tuple[RecordKind, int, int, Slot]:
+        """Kind, episode, frame index and slot of a record.
+
+        Raises:
+            LogError: the record is not held.
+        """
+        slot = self._slots[seq % self.slot_count]
+        if not self.tail_seq <= seq <= self.head_seq or int(slot.header[_S_SEQ]) != seq:
+            raise LogError(f"record {seq} asked for, but the ring holds {self.tail_seq} to {self.head_seq}")
+        kind = RecordKind(int(slot.header[_S_KIND]))
+        return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
+
+    def free_to(self, seq: int) -> None:
+        """Give up all records before `seq`."""
+        self._header[_H_TAIL] = max(self.tail_seq, min(seq, self.head_seq + 1))
+
+    def next_epoch(self) -> int:
+        """A number greater than any that a publisher of this session had before."""
+        self._header[_H_EPOCH] += np.uint64(1)
+        return int(self._header[_H_EPOCH])
+
+
+def event_bytes(slot: Slot) -> bytes:
+    """The packed event in a slot."""
+    return slot.payload[: int(slot.header[_S_LENGTH])].tobytes()
+
+
+def known_crcs(slot: Slot) -> Sequence[int] | None:
+    """The CRCs that `remember_crcs` left, or None."""
+    return slot.crcs.tolist() if slot.header[_S_CRC_KNOWN] else None
+
+
+def remember_crcs(slot: Slot, crcs: Sequence[int]) -> None:
+    """Keep the CRCs of a record's parts, so that a later sending shows any damage since the first."""
+    slot.crcs[: len(crcs)] = crcs
+    slot.header[_S_CRC_KNOWN] = 1
+
+
+def available_memory_bytes() -> int:
+    """What the kernel says can be allocated without swapping (MemAvailable of proc(5))."""
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    raise LogError("/proc/meminfo has no MemAvailable; onbeat needs Linux 3.14 or newer")
+
+
+def _slot(memory: NDArray[np.uint8], layout: SlotLayout, schema: Schema) -> Slot:
+    row_end = layout.row_offset + schema.row_dtype.itemsize
+    pictures = tuple(
+        memory[start : start + stream.nbytes].view(stream.dtype).reshape(stream.shape)
+        for start, stream in zip(layout.picture_offsets, schema.pictures, strict=True)
+    )
+    parts = 1 + len(pictures)
+    return Slot(
+        header=memory[:_SLOT_HEADER_BYTES].view(np.uint64),
+        crcs=memory[_SLOT_HEADER_BYTES : _SLOT_HEADER_BYTES + 4 * parts].view(np.uint32),
+        row=memory[layout.row_offset : row_end].view(schema.row_dtype).reshape(()),
+        pictures=pictures,
+        payload=memory[layout.row_offset :],
+    )
+
+
+def _up(value: int, to: int) -> int:
+    return -(-value // to) * to
+
+
+def _aligned(value: int) -> int:
+    return _up(value, _ALIGN)
