@@ -45,6 +45,7 @@ class Publisher:
             self._poller.register(fd, zmq.POLLIN)
         self._in_flight = InFlight()
         self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes]
         self._writer: msg.Status | None = None
         self._durable_seq = ring.tail_seq - 1
         self._finished = self._refused = False
@@ -182,6 +183,7 @@ class Publisher:
                 sending = self._socket.send_multipart([msg.pack(header), *parts], zmq.NOBLOCK, copy=False, track=True)
             except zmq.Again:
                 return
+            assert sending is not None  # track=True
             self._in_flight.add(seq, sending)
             outbox.sent(sum(memoryview(part).nbytes for part in parts))
 

@@ -1,0 +1,141 @@
+"""Shared memory between control and supervisor: how the loop is doing, and what the operator wants.
+
+Control writes the figures and reads the operator's counters; the supervisor does the opposite. Neither ever waits, and
+no system call is made in the loop. A key is a counter that only grows, so that no press is lost or taken twice.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.episode_rules import OperatorEvents
+from control.pacer import Tick
+
+TRACE_TICKS = 16_384
+_WORDS = 64
+_EVENTS = ("next", "rerecord", "stop", "success", "failure")
+_TRACE_DTYPE = np.dtype([("scheduled_ns", "i8"), ("started_ns", "i8"), ("action_sent_ns", "i8")])
+_BYTES = _WORDS * 8 + TRACE_TICKS * _TRACE_DTYPE.itemsize
+
+
+class Phase(IntEnum):
+    """What control is doing."""
+
+    STARTING = 0
+    RESETTING = 1
+    RECORDING = 2
+    RESET_PHASE = 3
+    WAITING_FOR_WRITER = 4
+    ENDED = 5
+
+
+_PHASE, _EPISODE, _RECORDED, _FRAMES, _TICKS, _MISSED, _WORST_NS, _OPERATOR = range(8)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopFigures:
+    """The loop's figures since the session began; percentiles over the last `TRACE_TICKS` recorded ticks.
+
+    Attributes:
+        lateness_us, period_error_us: (p99, max) in microseconds; None before the first ticks.
+        achieved_fps: over the trace; None before the second tick of an episode.
+    """
+
+    phase: Phase
+    episode_id: int
+    recorded: int
+    frames: int
+    ticks: int
+    missed_slots: int
+    lateness_us: tuple[float, float] | None
+    period_error_us: tuple[float, float] | None
+    achieved_fps: float | None
+
+
+class Board:
+    """Both sides' view of the shared memory."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._map = mmap.mmap(fd, _BYTES)
+        self._words: NDArray[np.int64] = np.frombuffer(self._map, np.int64, _WORDS)
+        self._trace = np.frombuffer(self._map, _TRACE_DTYPE, TRACE_TICKS, _WORDS * 8)
+        self._taken = dict.fromkeys(_EVENTS, 0)
+        self._taken_total = 0
+
+    @classmethod
+    def create(cls) -> Board:
+        fd = os.memfd_create("onbeat-board", os.MFD_CLOEXEC)
+        os.posix_fallocate(fd, 0, _BYTES)
+        board = cls(fd)
+        board._trace["scheduled_ns"] = -1
+        return board
+
+    # -- control's side ------------------------------------------------------------------------------------------
+
+    def set_phase(self, phase: Phase, *, episode_id: int, recorded: int) -> None:
+        self._words[_EPISODE] = episode_id
+        self._words[_RECORDED] = recorded
+        self._words[_PHASE] = phase
+
+    def record_tick(self, tick: Tick, action_sent_ns: int, frames: int) -> None:
+        """Note a recorded tick."""
+        words = self._words
+        count = int(words[_TICKS])
+        self._trace[count % TRACE_TICKS] = (tick.scheduled_ns, tick.started_ns, action_sent_ns)
+        words[_FRAMES] = frames
+        words[_MISSED] += tick.missed_slots
+        if tick.lateness_ns > words[_WORST_NS]:
+            words[_WORST_NS] = tick.lateness_ns
+        words[_TICKS] = count + 1
+
+    def take_events(self) -> OperatorEvents:
+        """What the operator asked for since the last call."""
+        total = int(self._words[_OPERATOR])
+        if total == self._taken_total:
+            return _NOTHING
+        self._taken_total = total
+        found = {}
+        for position, name in enumerate(_EVENTS, _OPERATOR + 1):
+            count = int(self._words[position])
+            found[name] = count != self._taken[name]
+            self._taken[name] = count
+        return OperatorEvents(**found)
+
+    # -- the supervisor's side -----------------------------------------------------------------------------------
+
+    def press(self, name: str) -> None:
+        """The operator asks for one of next, rerecord, stop, success, failure."""
+        self._words[_OPERATOR + 1 + _EVENTS.index(name)] += 1
+        self._words[_OPERATOR] += 1
+
+    def figures(self) -> LoopFigures:
+        words = self._words.copy()
+        trace = self._trace.copy()
+        trace = trace[trace["scheduled_ns"] >= 0]
+        late = (trace["started_ns"] - trace["scheduled_ns"]) / 1e3
+        started = np.sort(trace["started_ns"])
+        scheduled = np.sort(trace["scheduled_ns"])
+        # Over the gap between two episodes there is no period; what both clocks agree on there cancels out.
+        error = np.abs(np.diff(started) - np.diff(scheduled)) / 1e3
+        spacing = np.diff(started)
+        return LoopFigures(
+            phase=Phase(int(words[_PHASE])),
+            episode_id=int(words[_EPISODE]),
+            recorded=int(words[_RECORDED]),
+            frames=int(words[_FRAMES]),
+            ticks=int(words[_TICKS]),
+            missed_slots=int(words[_MISSED]),
+            lateness_us=(float(np.percentile(late, 99)), int(words[_WORST_NS]) / 1e3) if len(late) else None,
+            period_error_us=(float(np.percentile(error, 99)), float(error.max())) if len(error) else None,
+            achieved_fps=float(1e9 / np.median(spacing)) if len(spacing) else None,
+        )
+
+
+_NOTHING = OperatorEvents()

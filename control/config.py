@@ -1,0 +1,110 @@
+"""The flags of `onbeat record`. The comment above a field is its help text; units are in it where a bare number could
+be misread. The names under `dataset` are those of lerobot-record (lerobot/configs/dataset.py)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from transport.dataset_spec import EncoderSpec
+
+
+@dataclass
+class EnvFlags:
+    # gymnasium id; "module:Id-v0" imports the module first.
+    id: str = "onbeat/Tabletop-v0"
+    # Arguments for the environment, for example '{cameras: 4, width: 640}'.
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    # Seed of the first reset; each later episode counts on from it.
+    seed: int | None = None
+
+
+@dataclass
+class TeleopFlags:
+    # Who acts: "scripted" (solves onbeat/Tabletop-v0), "random", "none" (the environment's own intervention),
+    # "auto" (scripted for the built-in environment, else random), or "module:Class".
+    type: str = "auto"
+    # Arguments for the teleoperator, for example '{fail_episodes: [1]}'.
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DatasetFlags:
+    # Name of the dataset, owner/name; a time stamp is added unless --dataset.no_stamp.
+    repo_id: str = "local/onbeat"
+    # What is done, in words, for example "Pick the cube and lift it".
+    single_task: str = "Bring the cube to the target"
+    # Folder of the dataset; must not exist yet unless --resume. Default: $HF_LEROBOT_HOME/REPO_ID, as lerobot.
+    root: str | None = None
+    # Frames per second; default: the environment's own render_fps, else 30.
+    fps: int | None = None
+    # Seconds of an episode at most.
+    episode_time_s: float = 60
+    # Seconds between two episodes in which nothing is recorded.
+    reset_time_s: float = 0
+    # Episodes to keep.
+    num_episodes: int = 3
+    # Upload to the Hub when the session is over.
+    push_to_hub: bool = False
+    # How camera pictures are encoded.
+    rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    # Threads for each encoder; default: the codec's own choice.
+    encoder_threads: int | None = None
+    # Leave repo_id without a time stamp.
+    no_stamp: bool = False
+
+
+@dataclass
+class EpisodeFlags:
+    # Rows with reward 1.0 that an episode gets once success is detected, the detecting one included.
+    number_of_steps_after_success: int = 1
+    # A reward equal to this is a success; default: only what info or the operator says.
+    success_reward: float | None = None
+
+
+@dataclass
+class TimingFlags:
+    # Microseconds that the loop spins before each tick instead of sleeping.
+    spin_us: float = 200
+    # Lock the log ring into memory: "auto" (best effort), "require" (refuse if not permitted) or "off".
+    lock_memory: str = "auto"
+
+
+@dataclass
+class PublisherFlags:
+    # Seconds of recording that the log ring holds while the writer is away or behind.
+    ring_s: float = 5.0
+
+
+@dataclass
+class WriterFlags:
+    # Address of a writer started with `onbeat writer`, for example tcp://192.0.2.7:5757; default: one is started here.
+    address: str | None = None
+    # Seconds to wait for the writer's answer before the first episode.
+    timeout_s: float = 60
+    # Record although the codec cannot keep up on the writer's machine.
+    allow_slow: bool = False
+    # Gigabytes that must stay free on the writer's disk; below it the session ends cleanly.
+    min_free_gb: float = 0.5
+
+
+@dataclass
+class RecordConfig:
+    # The environment.
+    env: EnvFlags = field(default_factory=EnvFlags)
+    # The teleoperator.
+    teleop: TeleopFlags = field(default_factory=TeleopFlags)
+    # The dataset, with the names of lerobot-record.
+    dataset: DatasetFlags = field(default_factory=DatasetFlags)
+    # When an episode is a success.
+    episode: EpisodeFlags = field(default_factory=EpisodeFlags)
+    # How the loop keeps time.
+    timing: TimingFlags = field(default_factory=TimingFlags)
+    # The log between control and writer.
+    publisher: PublisherFlags = field(default_factory=PublisherFlags)
+    # The other side.
+    writer: WriterFlags = field(default_factory=WriterFlags)
+    # Append to an existing dataset.
+    resume: bool = False
+    # Show tracebacks.
+    debug: bool = False

@@ -1,0 +1,94 @@
+"""What the writer has asked for and received: pure bookkeeping of one connection, without sockets or clocks.
+
+Records are taken strictly in order. Whatever is not exactly the next record of this epoch and generation is counted
+by reason and ignored; damage asks again from the damaged record on, in a new generation.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Buffer, Sequence
+
+from transport.messages import Data, Fetch, Gap
+from transport.records import RecordKind
+from transport.schema import Schema
+from transport.wire import part_sizes
+
+_MAX_EVENT_BYTES = 16384
+
+
+class Fetcher:
+    """The receiving half of FETCH.
+
+    Args:
+        epoch: of the connection.
+        durable_seq: the newest record that is safe; fetching starts behind it.
+        window_bytes: how much may be under way or waiting for the encoders.
+        waiting_bytes: how much of an earlier connection still waits for them.
+    """
+
+    def __init__(
+        self, epoch: int, durable_seq: int, schema: Schema, window_bytes: int, *, waiting_bytes: int = 0
+    ) -> None:
+        self.epoch = epoch
+        self.next_seq = durable_seq + 1
+        self.head_seq = durable_seq
+        self.refused: Counter[str] = Counter()
+        self._generation = 0
+        self._window_bytes = window_bytes
+        self.waiting_bytes = waiting_bytes
+        self._frame_sizes = part_sizes(schema)
+
+    @property
+    def received_seq(self) -> int:
+        return self.next_seq - 1
+
+    def accept(self, header: Data, parts: Sequence[Buffer]) -> bool:
+        """Whether this is the next record, whole; if so it counts as received."""
+        self.head_seq = max(self.head_seq, header.head_seq) if header.epoch == self.epoch else self.head_seq
+        reason = self._objection(header, parts)
+        if reason is None:
+            self.next_seq += 1
+            self.waiting_bytes += sum(memoryview(part).nbytes for part in parts)
+            return True
+        self.refused[reason] += 1
+        if reason in ("missing", "damaged", "wrong size"):
+            self._generation += 1
+        return False
+
+    def gap(self, message: Gap) -> bool:
+        """Take a GAP; False if it is not about the record that is next."""
+        if message.epoch != self.epoch or message.generation != self._generation or message.first_seq != self.next_seq:
+            self.refused["stale gap"] += 1
+            return False
+        self.next_seq = message.last_seq + 1
+        return True
+
+    def consumed(self, nbytes: int) -> None:
+        """This much of what was accepted has been encoded or journalled."""
+        self.waiting_bytes -= nbytes
+
+    def fetch(self, durable_seq: int) -> Fetch:
+        """What to ask for now."""
+        room = max(self._window_bytes - self.waiting_bytes, 0)
+        return Fetch(self.epoch, self._generation, self.next_seq, room, durable_seq)
+
+    def _objection(self, header: Data, parts: Sequence[Buffer]) -> str | None:
+        if header.epoch != self.epoch:
+            return "other epoch"
+        if header.generation != self._generation:
+            return "older request"
+        if header.seq < self.next_seq:
+            return "repeated"
+        if header.seq > self.next_seq:
+            return "missing"
+        sizes = [memoryview(part).nbytes for part in parts]
+        if header.kind == RecordKind.FRAME:
+            if sizes != self._frame_sizes or len(header.crcs) != len(sizes):
+                return "wrong size"
+        elif len(sizes) != 1 or sizes[0] > _MAX_EVENT_BYTES or len(header.crcs) != 1:
+            return "wrong size"
+        if any(zlib.crc32(part) != crc for part, crc in zip(parts, header.crcs, strict=True)):
+            return "damaged"
+        return None

@@ -1,0 +1,113 @@
+"""The committer process: puts finished journals into the dataset, one after the other, at low priority.
+
+It learns what to do from the folder `ready` alone; the eventfd is only a bell. lerobot is imported while the first
+episode is still being recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import traceback
+from pathlib import Path
+from typing import Any
+
+from transport.errors import OnbeatError
+from transport.link import Link, child_link
+from writer.handshake import Session, again
+from writer.journal import to_finished
+from writer.mux import write_mp4
+from writer.resume import read_episode
+from writer.workdir import work_dir
+
+# A commit that failed for a reason that may pass (a full disk) is tried this often before the episode is set aside.
+_TRIES = 3
+
+
+class CommitterProcess:
+    """Commits what is ready in the open session."""
+
+    def __init__(self, link: Link, ready_fd: int, done_fd: int) -> None:
+        from writer.commit import Committer
+
+        self._make = Committer
+        self._link = link
+        self._ready_fd, self._done_fd = ready_fd, done_fd
+        self._session: Session | None = None
+        self._committer: Committer | None = None
+        self._tries: dict[int, int] = {}
+
+    def run(self) -> None:
+        """Serve until the parent says to stop."""
+        poller = select.poll()
+        poller.register(self._ready_fd, select.POLLIN)
+        poller.register(self._link.fileno(), select.POLLIN)
+        while True:
+            ready = dict(poller.poll(1000))
+            if self._ready_fd in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._ready_fd)
+            if self._link.fileno() in ready:
+                received = self._link.receive()
+                if received is None or "stop" in received[0]:
+                    return
+                self._on_message(received[0])
+            self._commit_ready()
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        if "open" in message:
+            opened = message["open"]
+            session = again(Path(opened["root"]), opened["session_id"])
+            if session is None:
+                raise OnbeatError(f"session {opened['session_id']} has no folder beside {opened['root']}")
+            self._session = session
+            self._committer = self._make(session.root, work_dir(session.root), session.spec, session.schema)
+            self._committer.recover()
+        elif "close" in message:
+            self._commit_ready()
+            if self._session is not None:
+                self._session.folder.close()
+            self._session = self._committer = None
+            self._link.send({"closed": True})
+
+    def _commit_ready(self) -> None:
+        if self._session is None or self._committer is None:
+            return
+        folder = self._session.folder
+        for episode_id in folder.ready():
+            try:
+                self._commit(self._session, episode_id)
+            except (OnbeatError, OSError, ValueError) as error:
+                self._tries[episode_id] = self._tries.get(episode_id, 0) + 1
+                self._link.send({"log": f"episode {episode_id} could not be committed: {error}"})
+                if self._tries[episode_id] < _TRIES:
+                    return
+                traceback.print_exc()
+                folder.set_done(episode_id, "failed", detail=str(error)[:1000])
+                folder.move(episode_id, "ready", "aborted")
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(self._done_fd, 1)
+
+    def _commit(self, session: Session, episode_id: int) -> None:
+        assert self._committer is not None
+        folder = session.folder
+        joined = read_episode(folder, episode_id, "ready")
+        if joined is None:
+            raise OnbeatError(f"the journal of episode {episode_id} is empty")
+        finished = to_finished(joined)
+        committed = self._committer.commit(
+            finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
+        )
+        folder.set_done(episode_id, "committed", index=committed.episode_index, frames=committed.frames)
+        folder.drop(episode_id, "ready")
+
+
+def main() -> None:
+    """Entry of the process; its link's first message comes with two eventfds."""
+    link, _, (ready_fd, done_fd) = child_link()
+    CommitterProcess(link, ready_fd, done_fd).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The thread that puts a session's records on disk, and moves episodes from state to state.
+
+Ingest hands it rows, packets and events in log order; it appends them to the open episode's journal, syncs at most
+every quarter second, and only then moves `durable_seq`. Disk stalls stay in this thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from transport.records import EpisodeEnded, Judgement, Verdict
+from writer.durability import Wholeness
+from writer.episode import Packet
+from writer.journal import JournalHeader, JournalWriter
+from writer.workdir import SessionDir
+
+_SYNC_INTERVAL_S = 0.25
+
+
+@dataclass
+class _Open:
+    """The episode whose journal is open."""
+
+    episode_id: int
+    journal: JournalWriter
+    whole: Wholeness
+    frames: int = 0
+    detail: str = ""
+
+
+class JournalThread(threading.Thread):
+    """Appends in the order of the calls; every method but `run` returns at once.
+
+    Args:
+        durable_seq: the newest record that is durable already.
+        wake: called after `durable_seq` moved, an episode changed state, or something failed.
+        episode_ready: called after an episode became ready to be committed.
+    """
+
+    def __init__(
+        self, session: SessionDir, durable_seq: int, wake: Callable[[], None], episode_ready: Callable[[], None]
+    ) -> None:
+        super().__init__(name="journal", daemon=True)
+        self.durable_seq = durable_seq
+        self.error: OSError | None = None
+        self._session = session
+        self._wake = wake
+        self._episode_ready = episode_ready
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._open: _Open | None = None
+        self._unsynced = False
+
+    # -- called by ingest ----------------------------------------------------------------------------------------
+
+    def begin(self, seq: int | None, header: JournalHeader, cameras: Iterable[str], durable_seq: int) -> None:
+        """Open a segment; `seq` is the EPISODE_BEGAN record's, None when an episode is taken up again."""
+        self._work.put(lambda: self._begin(seq, header, list(cameras), durable_seq))
+
+    def row(self, seq: int, frame_index: int, row: bytes) -> None:
+        self._work.put(lambda: self._row(seq, frame_index, row))
+
+    def packets(self, camera: str, packets: Sequence[Packet]) -> None:
+        self._work.put(lambda: self._packets(camera, packets))
+
+    def extradata(self, camera: str, extradata: bytes) -> None:
+        self._work.put(lambda: self._opened().journal.extradata(camera, extradata))
+
+    def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
+        """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
+        self._work.put(lambda: self._ended(seq, event, detail))
+
+    def verdict(self, seq: int, event: Verdict) -> None:
+        self._work.put(lambda: self._verdict(seq, event))
+
+    def passed(self, seq: int) -> None:
+        """A record that leaves nothing behind."""
+        self._work.put(lambda: self._passed(seq))
+
+    def session_ended(self, seq: int) -> None:
+        self._work.put(lambda: self._session_ended(seq))
+
+    def stop(self, timeout_s: float) -> None:
+        """Sync what was given so far and end."""
+        self._work.put(None)
+        self.join(timeout_s)
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        next_sync_s = time.monotonic()
+        try:
+            while True:
+                wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
+                try:
+                    task = self._work.get(timeout=wait_s)
+                except queue.Empty:
+                    self._sync()
+                    next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
+                    continue
+                if task is None:
+                    self._sync()
+                    if self._open is not None:
+                        self._open.journal.close()
+                    return
+                task()
+                if self._unsynced and time.monotonic() >= next_sync_s:
+                    self._sync()
+                    next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
+        except OSError as error:
+            self.error = error
+            self._wake()
+
+    def _opened(self) -> _Open:
+        assert self._open is not None, "a record of an episode came before the episode began"
+        return self._open
+
+    def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
+        folder = self._session.recording(header.episode_id)
+        folder.mkdir(exist_ok=True)
+        journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
+        whole = Wholeness(cameras, durable_seq, header.first_frame_index)
+        self._open = _Open(header.episode_id, journal, whole, frames=header.first_frame_index)
+        if seq is not None:
+            whole.event(seq)
+            self._move_durable(whole.whole_seq)
+
+    def _row(self, seq: int, frame_index: int, row: bytes) -> None:
+        episode = self._opened()
+        episode.journal.row(seq, frame_index, row)
+        episode.whole.row(seq, frame_index)
+        episode.frames += 1
+        self._unsynced = True
+
+    def _packets(self, camera: str, packets: Sequence[Packet]) -> None:
+        episode = self._opened()
+        for packet in packets:
+            episode.journal.packet(camera, packet)
+            episode.whole.packet(camera, packet.pts)
+        self._unsynced = True
+
+    def _ended(self, seq: int, event: EpisodeEnded, detail: str) -> None:
+        episode = self._opened()
+        episode.detail = detail
+        episode.journal.ended(seq, event)
+        episode.whole.event(seq)
+        self._sync()
+
+    def _verdict(self, seq: int, event: Verdict) -> None:
+        episode = self._opened()
+        episode.journal.verdict(seq, event)
+        episode.whole.event(seq)
+        episode.journal.finish()
+        self._open = None
+        self._unsynced = False
+        settle(self._session, event, seq, frames=episode.frames, lacking=episode.detail)
+        self._move_durable(seq)
+        self._episode_ready()
+
+    def _passed(self, seq: int) -> None:
+        if self._open is None:
+            self._move_durable(seq)
+        else:
+            self._open.whole.event(seq)
+            self._unsynced = True
+
+    def _session_ended(self, seq: int) -> None:
+        self._session.set_progress(seq, session_ended=True)
+        self._move_durable(seq)
+
+    def _sync(self) -> None:
+        self._unsynced = False
+        if self._open is not None:
+            whole_seq = self._open.whole.whole_seq
+            self._open.journal.flush()
+            self._open.journal.sync()
+            self._move_durable(whole_seq)
+
+    def _move_durable(self, seq: int) -> None:
+        if seq > self.durable_seq:
+            self.durable_seq = seq
+        self._wake()
+
+
+def settle(session: SessionDir, verdict: Verdict, seq: int, *, frames: int, lacking: str = "") -> None:
+    """Move an episode whose verdict is in its journal on to where the verdict sends it. May be repeated."""
+    episode_id = verdict.episode_id
+    session.set_progress(seq, session_ended=False)
+    if verdict.judgement is Judgement.DISCARD:
+        session.set_done(episode_id, "discarded", frames=frames)
+        session.drop(episode_id, "recording")
+    elif verdict.judgement is Judgement.ABORTED or lacking:
+        session.set_done(episode_id, "aborted", frames=frames, detail=lacking)
+        session.move(episode_id, "recording", "aborted")
+    else:
+        session.move(episode_id, "recording", "ready")

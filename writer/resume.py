@@ -1,0 +1,58 @@
+"""Where a session stands on disk: read when a writer process takes it up, for the first time or again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+
+from writer.journal import JoinedEpisode, join, read_segment
+from writer.journal_thread import settle
+from writer.workdir import SessionDir
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEpisode:
+    """An episode whose verdict is not durable."""
+
+    episode_id: int
+    task: str
+    frames: int
+    next_segment: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is durable, and the episode to go on with."""
+
+    durable_seq: int
+    open: OpenEpisode | None
+    session_ended: bool
+
+
+def read_episode(session: SessionDir, episode_id: int, state: str) -> JoinedEpisode | None:
+    """The episode's segments, joined; None when nothing of it is durable."""
+    folder = session.path / state / f"e{episode_id:06d}"
+    segments = [read_segment(path) for path in sorted(folder.glob("segment-*.mcap")) if path.stat().st_size]
+    return join(segments) if segments else None
+
+
+def standing(session: SessionDir) -> Standing:
+    """Read the journals of a session, finish interrupted moves, and say where to go on."""
+    progress = session.progress()
+    durable_seq, opened = int(progress["durable_seq"]), None
+    done = session.done()
+    for episode_id in session.open_recordings():
+        if done.get(episode_id, {}).get("state") == "discarded":
+            session.drop(episode_id, "recording")
+            continue
+        joined = read_episode(session, episode_id, "recording")
+        if joined is None or joined.durable_seq is None:
+            # Nothing is whole: the log still has all of it, from EPISODE_BEGAN on.
+            shutil.rmtree(session.recording(episode_id))
+        elif joined.verdict is not None:
+            settle(session, joined.verdict, joined.durable_seq, frames=joined.durable_frames)
+            durable_seq = max(durable_seq, joined.durable_seq)
+        else:
+            durable_seq = max(durable_seq, joined.durable_seq)
+            opened = OpenEpisode(episode_id, joined.task, joined.durable_frames, joined.next_segment)
+    return Standing(durable_seq, opened, bool(progress["session_ended"]))

@@ -1,0 +1,184 @@
+"""What lies beside a dataset while it is recorded, and how an episode moves through it.
+
+    ROOT.onbeat/                       same file system as ROOT, never pushed to the Hub
+        lock                           held by the writer's parent; its text names the owner
+        staging/ ...                   the committer's (writer/commit.py)
+        sessions/SESSION/
+            session.json               what was agreed in the handshake
+            progress.json              the newest durable record when no episode is open
+            recording/e000007/         segments (MCAP) of an episode without a verdict
+            ready/e000007/             verdict keep: to be committed
+            aborted/e000007/           ended abnormally, or could not be committed: for `onbeat recover`
+            done/e000007.json          final state, kept until the session is closed
+
+An episode is in exactly one of the folders, and moves by one rename, so that any of the processes can die at any
+moment and the next one reads off the disk what is left to do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transport.errors import UsageError
+
+
+def work_dir(root: Path) -> Path:
+    """`ROOT.onbeat`."""
+    return root.with_name(root.name + ".onbeat")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace `path` durably: afterwards it holds the old text or the new one, whatever happens."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_dir(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What `write_json` wrote, or None where nothing was."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return value
+
+
+def sync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True)
+class SessionDir:
+    """The folder of one session under `ROOT.onbeat/sessions`."""
+
+    root: Path
+    session_id: str
+
+    @property
+    def path(self) -> Path:
+        return work_dir(self.root) / "sessions" / self.session_id
+
+    def create(self, agreed: Mapping[str, Any]) -> None:
+        for name in ("recording", "ready", "aborted", "done"):
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "session.json", agreed)
+
+    def agreed(self) -> dict[str, Any] | None:
+        """What the handshake agreed on, or None if this session is new here."""
+        return read_json(self.path / "session.json")
+
+    def progress(self) -> dict[str, Any]:
+        """`durable_seq` and `session_ended` (the SESSION_ENDED record is durable)."""
+        return read_json(self.path / "progress.json") or {"durable_seq": 0, "session_ended": False}
+
+    def set_progress(self, durable_seq: int, *, session_ended: bool) -> None:
+        write_json(self.path / "progress.json", {"durable_seq": durable_seq, "session_ended": session_ended})
+
+    def recording(self, episode_id: int) -> Path:
+        return self.path / "recording" / _name(episode_id)
+
+    def open_recordings(self) -> list[int]:
+        return sorted(self._ids("recording"))
+
+    def ready(self) -> list[int]:
+        """Episodes to be committed, oldest first."""
+        return sorted(self._ids("ready"))
+
+    def ready_path(self, episode_id: int) -> Path:
+        return self.path / "ready" / _name(episode_id)
+
+    def aborted(self) -> list[int]:
+        return sorted(self._ids("aborted"))
+
+    def move(self, episode_id: int, origin: str, target: str) -> None:
+        """Rename an episode's folder from one state to the next; doing it again does nothing."""
+        source, goal = (self.path / state / _name(episode_id) for state in (origin, target))
+        if source.exists():
+            source.rename(goal)
+            sync_dir(goal.parent)
+            sync_dir(source.parent)
+
+    def drop(self, episode_id: int, state: str) -> None:
+        """Delete an episode's folder in the given state, if it is there."""
+        path = self.path / state / _name(episode_id)
+        if path.exists():
+            shutil.rmtree(path)
+
+    def set_done(self, episode_id: int, state: str, *, index: int = -1, frames: int = 0, detail: str = "") -> None:
+        """Note the final state of an episode: committed, discarded, aborted or failed."""
+        value = {"state": state, "index": index, "frames": frames, "detail": detail}
+        write_json(self.path / "done" / f"{_name(episode_id)}.json", value)
+
+    def done(self, known: Container[int] = ()) -> dict[int, dict[str, Any]]:
+        """Final states by episode, without those that are `known`."""
+        found = {}
+        for path in sorted((self.path / "done").glob("e*.json")):
+            episode_id = int(path.stem[1:])
+            value = None if episode_id in known else read_json(path)
+            if value is not None:
+                found[episode_id] = value
+        return found
+
+    def close(self) -> None:
+        """Remove what is finished. Aborted episodes stay, with what is needed to recover them."""
+        if not self.aborted() and not self.open_recordings() and not self.ready():
+            shutil.rmtree(self.path)
+
+    def _ids(self, state: str) -> Iterator[int]:
+        return (int(path.name[1:]) for path in (self.path / state).glob("e*") if path.is_dir())
+
+
+class RootLock:
+    """The right to write one dataset. Held through a file lock, so it is gone when its holder dies."""
+
+    def __init__(self, root: Path, owner: str) -> None:
+        """Take the lock.
+
+        Raises:
+            UsageError: somebody else holds it; names the owner.
+        """
+        self._dir = work_dir(root)
+        path = self._dir / "lock"
+        while True:
+            self._dir.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                holder = os.pread(self._fd, 4096, 0).decode(errors="replace").strip() or "another writer"
+                os.close(self._fd)
+                raise UsageError(
+                    f"{root} is being recorded by {holder}; wait for it to end or choose another --dataset.root"
+                ) from error
+            # The holder before us may have removed the file that we opened; then it guards nothing.
+            if path.exists() and os.path.samestat(os.fstat(self._fd), path.stat()):
+                break
+            os.close(self._fd)
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, owner.encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock up, and remove `ROOT.onbeat` if nothing is left in it that anybody could need."""
+        sessions = self._dir / "sessions"
+        if not sessions.exists() or not any(sessions.iterdir()):
+            shutil.rmtree(self._dir)
+        os.close(self._fd)
+
+
+def _name(episode_id: int) -> str:
+    return f"e{episode_id:06d}"
