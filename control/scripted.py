@@ -39,7 +39,7 @@ class _Phase(Enum):
 
 
 class ScriptedTeleoperator:
-    """Solves `onbeat/Tabletop-v0` from `observation.state` alone, in 3 to 5 seconds.
+    """Solves `onbeat/Tabletop-v0` from `observation.state` alone, in 3 to 4 seconds.
 
     It opens the gripper above the cube, descends, grasps, lifts, carries, lowers and releases it on the target, then
     retreats. From 0.5 s into every episode, for 0.4 s, it plays a person who takes over: the gripper is pushed aside
