@@ -20,7 +20,7 @@ from control.pacer import Tick
 TRACE_TICKS = 16_384
 _WORDS = 64
 _EVENTS = ("next", "rerecord", "stop", "success", "failure")
-_TRACE_DTYPE = np.dtype([("scheduled_ns", "i8"), ("started_ns", "i8"), ("action_sent_ns", "i8")])
+_TRACE_DTYPE = np.dtype([("scheduled_ns", "i8"), ("started_ns", "i8"), ("action_sent_ns", "i8"), ("episode_id", "i8")])
 _BYTES = _WORDS * 8 + TRACE_TICKS * _TRACE_DTYPE.itemsize
 
 
@@ -44,7 +44,7 @@ class LoopFigures:
 
     Attributes:
         lateness_us, period_error_us: (p99, max) in microseconds; None before the first ticks.
-        achieved_fps: over the trace; None before the second tick of an episode.
+        achieved_fps: ticks per second of the current episode; None before its second tick.
     """
 
     phase: Phase
@@ -88,7 +88,7 @@ class Board:
         """Note a recorded tick."""
         words = self._words
         count = int(words[_TICKS])
-        self._trace[count % TRACE_TICKS] = (tick.scheduled_ns, tick.started_ns, action_sent_ns)
+        self._trace[count % TRACE_TICKS] = (tick.scheduled_ns, tick.started_ns, action_sent_ns, words[_EPISODE])
         words[_FRAMES] = frames
         words[_MISSED] += tick.missed_slots
         if tick.lateness_ns > words[_WORST_NS]:
@@ -115,16 +115,16 @@ class Board:
         self._words[_OPERATOR + 1 + _EVENTS.index(name)] += 1
         self._words[_OPERATOR] += 1
 
-    def figures(self) -> LoopFigures:
+    def figures(self, fps: int) -> LoopFigures:
+        """The figures as they stand; `fps` of 0 (unpaced) has no period to be compared with."""
         words = self._words.copy()
         trace = self._trace.copy()
-        trace = trace[trace["scheduled_ns"] >= 0]
-        late = (trace["started_ns"] - trace["scheduled_ns"]) / 1e3
-        started = np.sort(trace["started_ns"])
-        scheduled = np.sort(trace["scheduled_ns"])
-        # Over the gap between two episodes there is no period; what both clocks agree on there cancels out.
-        error = np.abs(np.diff(started) - np.diff(scheduled)) / 1e3
-        spacing = np.diff(started)
+        trace = np.sort(trace[trace["scheduled_ns"] >= 0], order="started_ns")
+        late_us = (trace["started_ns"] - trace["scheduled_ns"]) / 1e3
+        same_episode = np.diff(trace["episode_id"]) == 0
+        interval_ns = np.diff(trace["started_ns"])[same_episode]
+        error_us = np.abs(interval_ns - 1e9 / fps) / 1e3 if fps else interval_ns[:0]
+        current = trace["started_ns"][trace["episode_id"] == words[_EPISODE]]
         return LoopFigures(
             phase=Phase(int(words[_PHASE])),
             episode_id=int(words[_EPISODE]),
@@ -132,9 +132,9 @@ class Board:
             frames=int(words[_FRAMES]),
             ticks=int(words[_TICKS]),
             missed_slots=int(words[_MISSED]),
-            lateness_us=(float(np.percentile(late, 99)), int(words[_WORST_NS]) / 1e3) if len(late) else None,
-            period_error_us=(float(np.percentile(error, 99)), float(error.max())) if len(error) else None,
-            achieved_fps=float(1e9 / np.median(spacing)) if len(spacing) else None,
+            lateness_us=(float(np.percentile(late_us, 99)), int(words[_WORST_NS]) / 1e3) if len(late_us) else None,
+            period_error_us=(float(np.percentile(error_us, 99)), float(error_us.max())) if len(error_us) else None,
+            achieved_fps=float((len(current) - 1) * 1e9 / np.ptp(current)) if len(current) > 1 else None,
         )
 
 

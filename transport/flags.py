@@ -41,8 +41,13 @@ def report(run: Callable[[], int], *, debug: bool = False) -> int:
     except OnbeatError as error:
         if debug:
             raise
-        print(f"onbeat: {_one_line(error)}", file=sys.stderr)
-        return error.exit_code
+        return fail(error)
+
+
+def fail(error: OnbeatError) -> int:
+    """Say one line on the terminal; returns the exit code."""
+    print(f"onbeat: {_one_line(error)}", file=sys.stderr)
+    return error.exit_code
 
 
 def _one_line(error: BaseException) -> str:

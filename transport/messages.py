@@ -127,7 +127,10 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """writer → publisher: an episode's final state; `index` is the dataset's, or -1."""
+    """writer → publisher: an episode's final state.
+
+    `index` is the dataset's, or -1; `missing` counts rows without a packet in the committed files, over all cameras.
+    """
 
     opcode: ClassVar[Opcode] = Opcode.EPISODE
     epoch: int
@@ -135,6 +138,7 @@ class Episode:
     state: str
     index: int
     frames: int
+    missing: int
     detail: str
 
 
@@ -162,7 +166,7 @@ _FIELDS: dict[type, tuple[type, ...]] = {
     Welcome: (int, int, str),
     Refused: (int, str),
     Fetch: (int, int, int, int, int),
-    Episode: (int, int, str, int, int, str),
+    Episode: (int, int, str, int, int, int, str),
     Status: (int, int, int, int, int, bool, str),
 }
 _MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # type: ignore[attr-defined]

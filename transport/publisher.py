@@ -151,6 +151,7 @@ class Publisher:
                     "state": message.state,
                     "index": message.index,
                     "frames": message.frames,
+                    "missing": message.missing,
                     "detail": message.detail,
                 }
             )

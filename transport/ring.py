@@ -14,6 +14,7 @@ never copied inside the robot machine again.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -148,6 +149,12 @@ class LogRing:
     def _touch(self) -> None:
         # posix_fallocate gives pages to the file; this maps them here, so that the loop never takes a fault.
         np.frombuffer(self._map, np.uint8)[::_PAGE] = 0
+
+    def lock(self) -> bool:
+        """Ask the kernel to keep the ring in memory; False if it does not permit that much."""
+        address = np.frombuffer(self._map, np.uint8).ctypes.data
+        libc = ctypes.CDLL(None, use_errno=True)
+        return bool(libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(self.nbytes)) == 0)
 
     @property
     def nbytes(self) -> int:

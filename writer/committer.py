@@ -16,7 +16,7 @@ from typing import Any
 from transport.errors import OnbeatError
 from transport.link import Link, child_link
 from writer.handshake import Session, again
-from writer.journal import to_finished
+from writer.journal_join import to_finished
 from writer.mux import write_mp4
 from writer.resume import read_episode
 from writer.workdir import work_dir
@@ -99,7 +99,10 @@ class CommitterProcess:
         committed = self._committer.commit(
             finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
         )
-        folder.set_done(episode_id, "committed", index=committed.episode_index, frames=committed.frames)
+        missing = sum(max(committed.frames - packets, 0) for packets in committed.packets_by_camera.values())
+        folder.set_done(
+            episode_id, "committed", index=committed.episode_index, frames=committed.frames, missing=missing
+        )
         folder.drop(episode_id, "ready")
 
 

@@ -25,7 +25,7 @@ from transport.records import EpisodeBegan, EpisodeEnded, RecordKind, SessionEnd
 from transport.sockets import writer_socket
 from writer import handshake
 from writer.handshake import Session
-from writer.journal import JournalHeader
+from writer.journal_format import JournalHeader
 from writer.journal_thread import JournalThread
 from writer.recording import Recording
 from writer.resume import standing
@@ -179,7 +179,9 @@ class Ingest:
         self._recording = None
         if state.open is not None:
             self._recording = self._new_recording(state.open.episode_id, state.open.frames)
-            header = self._header(state.open.episode_id, state.open.task, state.open.next_segment, state.open.frames)
+            header = self._header(
+                state.open.episode_id, state.open.task, state.open.next_segment, state.open.frames, None
+            )
             self._journal.begin(None, header, self._cameras(), state.durable_seq)
         self._tell_committer()
 
@@ -199,7 +201,7 @@ class Ingest:
         event = unpack_event(data.kind, bytes(parts[0]))
         if isinstance(event, EpisodeBegan):
             self._recording = self._new_recording(event.episode_id, 0)
-            self._journal.begin(seq, self._header(event.episode_id, event.task, 0, 0), self._cameras(), seq - 1)
+            self._journal.begin(seq, self._header(event.episode_id, event.task, 0, 0, seq), self._cameras(), seq - 1)
         elif isinstance(event, SessionEnded):
             self._journal.session_ended(seq)
             self._ended = True
@@ -224,7 +226,9 @@ class Ingest:
             frames=frames,
         )
 
-    def _header(self, episode_id: int, task: str, segment: int, first_frame_index: int) -> JournalHeader:
+    def _header(
+        self, episode_id: int, task: str, segment: int, first_frame_index: int, began_seq: int | None
+    ) -> JournalHeader:
         assert self._session is not None
         session = self._session
         return JournalHeader(
@@ -236,6 +240,7 @@ class Ingest:
             schema=session.schema.to_wire(),
             spec=session.spec.to_wire(),
             codec_options=session.codec.options,
+            began_seq=began_seq,
         )
 
     def _cameras(self) -> list[str]:
@@ -288,7 +293,7 @@ class Ingest:
             return
         for episode_id, final in self._session.folder.done(known=self._told).items():
             self._told.add(episode_id)
-            values = (final["state"], final["index"], final["frames"], final["detail"])
+            values = (final["state"], final["index"], final["frames"], final["missing"], final["detail"])
             self._say(self._peer, msg.Episode(self._fetcher.epoch, episode_id, *values))
 
     def _close_session(self) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from transport.records import EpisodeEnded, Judgement, Verdict
 from writer.durability import Wholeness
 from writer.episode import Packet
-from writer.journal import JournalHeader, JournalWriter
+from writer.journal import JournalWriter
+from writer.journal_format import JournalHeader
 from writer.workdir import SessionDir
 
 _SYNC_INTERVAL_S = 0.25
@@ -119,7 +120,7 @@ class JournalThread(threading.Thread):
         return self._open
 
     def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
-        folder = self._session.recording(header.episode_id)
+        folder = self._session.episode("recording", header.episode_id)
         folder.mkdir(exist_ok=True)
         journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
         whole = Wholeness(cameras, durable_seq, header.first_frame_index)

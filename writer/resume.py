@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 
-from writer.journal import JoinedEpisode, join, read_segment
+from writer.errors import JournalError
+from writer.journal_join import JoinedEpisode, join
+from writer.journal_read import read_segment
 from writer.journal_thread import settle
 from writer.workdir import SessionDir
 
@@ -30,9 +31,18 @@ class Standing:
 
 
 def read_episode(session: SessionDir, episode_id: int, state: str) -> JoinedEpisode | None:
-    """The episode's segments, joined; None when nothing of it is durable."""
-    folder = session.path / state / f"e{episode_id:06d}"
-    segments = [read_segment(path) for path in sorted(folder.glob("segment-*.mcap")) if path.stat().st_size]
+    """The episode's segments, joined; None when nothing of it is durable.
+
+    Raises:
+        JournalError: the segments contradict each other.
+    """
+    segments = []
+    for path in sorted(session.episode(state, episode_id).glob("segment-*.mcap")):
+        try:
+            segments.append(read_segment(path))
+        except JournalError:
+            # Killed before the header was on disk: nothing in it was ever called durable.
+            path.unlink()
     return join(segments) if segments else None
 
 
@@ -48,11 +58,13 @@ def standing(session: SessionDir) -> Standing:
         joined = read_episode(session, episode_id, "recording")
         if joined is None or joined.durable_seq is None:
             # Nothing is whole: the log still has all of it, from EPISODE_BEGAN on.
-            shutil.rmtree(session.recording(episode_id))
-        elif joined.verdict is not None:
-            settle(session, joined.verdict, joined.durable_seq, frames=joined.durable_frames)
-            durable_seq = max(durable_seq, joined.durable_seq)
+            session.drop(episode_id, "recording")
+            continue
+        durable_seq = max(durable_seq, joined.durable_seq)
+        if joined.verdict is not None and joined.ended is not None:
+            whole = joined.durable_frames == joined.ended.frames
+            lacking = "" if whole else f"frames from {joined.durable_frames} on"
+            settle(session, joined.verdict, durable_seq, frames=joined.durable_frames, lacking=lacking)
         else:
-            durable_seq = max(durable_seq, joined.durable_seq)
             opened = OpenEpisode(episode_id, joined.task, joined.durable_frames, joined.next_segment)
     return Standing(durable_seq, opened, bool(progress["session_ended"]))

@@ -89,8 +89,9 @@ class SessionDir:
     def set_progress(self, durable_seq: int, *, session_ended: bool) -> None:
         write_json(self.path / "progress.json", {"durable_seq": durable_seq, "session_ended": session_ended})
 
-    def recording(self, episode_id: int) -> Path:
-        return self.path / "recording" / _name(episode_id)
+    def episode(self, state: str, episode_id: int) -> Path:
+        """The episode's folder in the state recording, ready or aborted."""
+        return self.path / state / _name(episode_id)
 
     def open_recordings(self) -> list[int]:
         return sorted(self._ids("recording"))
@@ -99,15 +100,12 @@ class SessionDir:
         """Episodes to be committed, oldest first."""
         return sorted(self._ids("ready"))
 
-    def ready_path(self, episode_id: int) -> Path:
-        return self.path / "ready" / _name(episode_id)
-
     def aborted(self) -> list[int]:
         return sorted(self._ids("aborted"))
 
     def move(self, episode_id: int, origin: str, target: str) -> None:
         """Rename an episode's folder from one state to the next; doing it again does nothing."""
-        source, goal = (self.path / state / _name(episode_id) for state in (origin, target))
+        source, goal = self.episode(origin, episode_id), self.episode(target, episode_id)
         if source.exists():
             source.rename(goal)
             sync_dir(goal.parent)
@@ -115,13 +113,15 @@ class SessionDir:
 
     def drop(self, episode_id: int, state: str) -> None:
         """Delete an episode's folder in the given state, if it is there."""
-        path = self.path / state / _name(episode_id)
+        path = self.episode(state, episode_id)
         if path.exists():
             shutil.rmtree(path)
 
-    def set_done(self, episode_id: int, state: str, *, index: int = -1, frames: int = 0, detail: str = "") -> None:
+    def set_done(
+        self, episode_id: int, state: str, *, index: int = -1, frames: int = 0, missing: int = 0, detail: str = ""
+    ) -> None:
         """Note the final state of an episode: committed, discarded, aborted or failed."""
-        value = {"state": state, "index": index, "frames": frames, "detail": detail}
+        value = {"state": state, "index": index, "frames": frames, "missing": missing, "detail": detail}
         write_json(self.path / "done" / f"{_name(episode_id)}.json", value)
 
     def done(self, known: Container[int] = ()) -> dict[int, dict[str, Any]]:

@@ -1,0 +1,106 @@
+"""From flags to what the loop needs: a source, a plan, settings. Runs in the control process."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+from control.clock import SystemClock
+from control.config import RecordConfig
+from control.envs import register
+from control.episode_rules import EpisodeConfig
+from control.gym_make import env_fps, make_env, one_line
+from control.gym_source import GymSource
+from control.loop import SessionPlan
+from control.scripted import RandomTeleoperator, ScriptedTeleoperator
+from control.session import SessionSettings
+from control.source import Source
+from control.teleoperator import Teleoperator
+from transport.errors import UsageError
+
+_DEFAULT_FPS = 30
+_BUILT_IN = "onbeat/"
+
+
+def build(config: RecordConfig) -> tuple[Source, SessionPlan, SessionSettings]:
+    """Make the environment and everything around it.
+
+    Raises:
+        UsageError: a flag's value that cannot be; says which and what would do.
+    """
+    register()
+    if "" not in sys.path:
+        sys.path.append("")  # "module:Env-v0" and "module:Class" may lie in the current folder, found last
+    dataset = config.dataset
+    if dataset.fps is not None and dataset.fps <= 0:
+        raise UsageError(f"--dataset.fps={dataset.fps} found, expected a whole number from 1")
+    env = make_env(config.env.id, config.env.kwargs)
+    fps = dataset.fps or env_fps(env) or _DEFAULT_FPS
+    source = GymSource(
+        env,
+        clock=SystemClock(),
+        teleoperator=_teleoperator(config, env, fps),
+        task=dataset.single_task,
+        seed=config.env.seed,
+    )
+    return source, plan_of(config, source, fps), settings_of(config, fps)
+
+
+def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
+    """Seconds become ticks here and nowhere else."""
+    dataset = config.dataset
+    if dataset.num_episodes < 1:
+        raise UsageError(f"--dataset.num_episodes={dataset.num_episodes} found, expected at least 1")
+    if dataset.episode_time_s <= 0 or dataset.reset_time_s < 0:
+        raise UsageError(
+            f"--dataset.episode_time_s={dataset.episode_time_s:g} and --dataset.reset_time_s="
+            f"{dataset.reset_time_s:g} found, expected a positive number and one from 0"
+        )
+    episode = EpisodeConfig(
+        max_ticks=max(round(dataset.episode_time_s * fps), 1),
+        steps_after_success=config.episode.number_of_steps_after_success,
+        success_reward=config.episode.success_reward,
+        may_step_after_end=source.may_step_after_end,
+    )
+    return SessionPlan(dataset.single_task, dataset.num_episodes, episode, round(dataset.reset_time_s * fps))
+
+
+def settings_of(config: RecordConfig, fps: int, *, paced: bool = True) -> SessionSettings:
+    if config.timing.lock_memory not in ("auto", "require", "off"):
+        raise UsageError(f"--timing.lock_memory={config.timing.lock_memory} found, expected auto, require or off")
+    if config.publisher.ring_s <= 0:
+        raise UsageError(f"--publisher.ring_s={config.publisher.ring_s:g} found, expected a positive number of seconds")
+    return SessionSettings(fps, paced, config.publisher.ring_s, config.timing.spin_us, config.timing.lock_memory)
+
+
+def _teleoperator(config: RecordConfig, env: gymnasium.Env[Any, Any], fps: int) -> Teleoperator | None:
+    kind, kwargs = config.teleop.type, config.teleop.kwargs
+    if kind == "auto":
+        kind = "scripted" if config.env.id.startswith(_BUILT_IN) else "random"
+    if kind == "none":
+        return None
+    if kind == "scripted":
+        return _call(ScriptedTeleoperator, {"fps": fps, **kwargs})
+    if kind == "random":
+        return _call(RandomTeleoperator, {"action_space": env.action_space, **kwargs})
+    module, _, name = kind.partition(":")
+    if not name:
+        raise UsageError(f"--teleop.type={kind} found, expected auto, scripted, random, none or module:Class")
+    try:
+        made: Callable[..., Teleoperator] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"--teleop.type={kind}: {one_line(error)}; check the module's name and path") from error
+    return _call(made, kwargs)
+
+
+def _call(make: Callable[..., Teleoperator], kwargs: dict[str, Any]) -> Teleoperator:
+    try:
+        inspect.signature(make).bind(**kwargs)
+        return make(**kwargs)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"--teleop.kwargs: {one_line(error)}") from error

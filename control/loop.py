@@ -1,0 +1,186 @@
+"""The loop: ticks on the grid, frames into the log.
+
+Between the start of a tick and the action nothing happens but what the source does. What the loop itself adds comes
+after the action: the rules, a few numbers into the row, one store that publishes the frame, one non-blocking wake-up;
+and then, with the rest of the tick to spare, the source's look ahead.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from control.board import Board, Phase
+from control.clock import Clock
+from control.episode_rules import EpisodeConfig, EpisodeRules, OperatorEvents
+from control.errors import SessionAborted
+from control.pacer import Pacer
+from control.session_rules import SessionRules
+from control.source import Draft, Source
+from transport.errors import OnbeatError
+from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
+from transport.ring import LogRing
+
+# After the ring was full, the next episode waits until it is drained to this part, for at most this long.
+_DRAINED = 0.5
+_DRAIN_LIMIT_S = 120
+_DRAIN_POLL_NS = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What is to be recorded; all lengths in ticks."""
+
+    task: str
+    num_episodes: int
+    episode: EpisodeConfig
+    reset_ticks: int = 0
+
+
+class SessionLoop:
+    """Runs one session on a source.
+
+    Args:
+        wake_fd: the publisher's eventfd.
+        board: figures for the supervisor, the operator's keys.
+    """
+
+    def __init__(
+        self, source: Source, plan: SessionPlan, ring: LogRing, wake_fd: int, board: Board, pacer: Pacer, clock: Clock
+    ) -> None:
+        self._source, self._plan, self._ring, self._wake_fd = source, plan, ring, wake_fd
+        self._board, self._pacer, self._clock = board, pacer, clock
+        self._session = SessionRules(plan.num_episodes, plan.reset_ticks)
+        self._episode_id = 0
+        self._abort_reason = ""
+
+    @property
+    def recorded(self) -> int:
+        """Episodes that got the verdict keep."""
+        return self._session.recorded
+
+    def abort(self, reason: str) -> None:
+        """Ask the loop to end at the next tick; safe to call from a signal handler."""
+        self._abort_reason = reason
+
+    def run(self) -> None:
+        """Record until the rules say that the session is finished.
+
+        Raises:
+            SourceError: the environment or robot failed; the running episode is aborted.
+            SessionAborted: `abort` was called.
+        """
+        try:
+            while not self._session.finished:
+                self._wait_for_room()
+                self._run_episode()
+        except BaseException as error:
+            self._append(SessionEnded(_one_line(error)))
+            raise
+        else:
+            self._append(SessionEnded())
+        finally:
+            self._set_phase(Phase.ENDED)
+
+    def _run_episode(self) -> None:
+        rules = EpisodeRules(self._plan.episode)
+        self._episode_id = self._session.begin_episode()
+        self._append(EpisodeBegan(self._episode_id, self._plan.task))
+        failure: BaseException | None = None
+        reason, detail, stop = EndReason.ABORTED, "", False
+        try:
+            self._set_phase(Phase.RESETTING)
+            draft = self._next_draft()
+            self._source.begin(draft)
+            self._set_phase(Phase.RECORDING)
+            reason, stop = self._record(rules, draft)
+        except _RingFull:
+            detail = f"the log ring was full after {rules.frames} frames: the writer is away or too slow"
+        except BaseException as error:  # noqa: BLE001 - the episode is closed whatever happened; raised again below
+            failure, detail = error, _one_line(error)
+        opened = self._ring.open_episode
+        frames = 0 if opened is None else opened[1]
+        self._append(EpisodeEnded(self._episode_id, frames, reason, detail))
+        has_reset = self._session.episode_ended(reason, frames, stop=stop, fatal=failure is not None)
+        try:
+            if has_reset:
+                self._reset_phase()
+        except BaseException:
+            # The episode itself ended in order: it is kept, as a stop in the reset phase keeps it.
+            self._session.reset_tick(OperatorEvents(stop=True))
+            raise
+        finally:
+            self._append(Verdict(self._episode_id, self._session.verdict()))
+        if failure is not None:
+            raise failure
+
+    def _record(self, rules: EpisodeRules, draft: Draft) -> tuple[EndReason, bool]:
+        source, ring, board, pacer = self._source, self._ring, self._board, self._pacer
+        pacer.start()
+        while True:
+            tick = pacer.wait()
+            if self._abort_reason:
+                raise SessionAborted(self._abort_reason)
+            outcome = source.tick(draft)
+            decision = rules.observe(outcome, board.take_events())
+            source.finish(draft, decision.mark)
+            row = draft.row
+            row["onbeat.scheduled_ns"] = tick.scheduled_ns
+            row["onbeat.started_ns"] = tick.started_ns
+            row["onbeat.action_sent_ns"] = outcome.action_sent_ns
+            row["onbeat.missed_slots"] = tick.missed_slots
+            row["onbeat.is_intervention"] = outcome.is_intervention
+            ring.append_frame(self._episode_id, rules.frames - 1)
+            os.eventfd_write(self._wake_fd, 1)
+            board.record_tick(tick, outcome.action_sent_ns, rules.frames)
+            if decision.ended is not None:
+                return decision.ended, decision.stop
+            draft = self._next_draft()
+            source.stage(draft)
+
+    def _reset_phase(self) -> None:
+        self._set_phase(Phase.RESET_PHASE)
+        self._pacer.start()
+        while True:
+            self._pacer.wait()
+            if self._abort_reason:
+                raise SessionAborted(self._abort_reason)
+            self._source.idle()
+            if self._session.reset_tick(self._board.take_events()):
+                return
+
+    def _next_draft(self) -> Draft:
+        slot = self._ring.next_slot()
+        if slot is None:
+            raise _RingFull
+        return Draft(slot.row, slot.pictures)
+
+    def _wait_for_room(self) -> None:
+        """Between episodes: let the writer catch up if the ring ran full."""
+        limit_ns = self._clock.now_ns() + _DRAIN_LIMIT_S * 1_000_000_000
+        while self._ring.fill_slots > self._ring.slot_count * _DRAINED:
+            self._set_phase(Phase.WAITING_FOR_WRITER)
+            if self._abort_reason:
+                raise SessionAborted(self._abort_reason)
+            if self._board.take_events().stop or self._clock.now_ns() > limit_ns:
+                raise OnbeatError(
+                    f"the writer did not catch up: {self._ring.fill_slots} records wait in the log ring; use a faster "
+                    "codec (--dataset.rgb_encoder.vcodec), fewer or smaller cameras, or a larger --publisher.ring_s"
+                )
+            self._clock.sleep_until_ns(self._clock.now_ns() + _DRAIN_POLL_NS)
+
+    def _append(self, event: Event) -> None:
+        if self._ring.append_event(event) is None:
+            raise OnbeatError("the log ring has no room even for the end of an episode; the publisher is gone")
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _set_phase(self, phase: Phase) -> None:
+        self._board.set_phase(phase, episode_id=self._episode_id, recorded=self._session.recorded)
+
+
+class _RingFull(Exception):
+    """No slot is free for the next frame."""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__

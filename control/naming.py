@@ -1,0 +1,59 @@
+"""What a recording is called and where it goes."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import datetime
+from pathlib import Path
+
+from control.config import RecordConfig
+from control.supervisor import SupervisorSettings
+from transport.dataset_spec import DatasetSpec
+from transport.errors import UsageError
+
+
+def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettings:
+    """Name the dataset and collect what concerns the supervisor; `fps` is filled in once control has said it.
+
+    Raises:
+        UsageError: names or folders that cannot be.
+    """
+    dataset, writer = config.dataset, config.writer
+    repo_id = dataset.repo_id
+    if not dataset.no_stamp and not config.resume:
+        repo_id = f"{repo_id}_{now:%Y%m%d_%H%M%S}"
+    root = None
+    if writer.address is None:
+        root = str(Path(dataset.root).absolute() if dataset.root else lerobot_home() / repo_id)
+    elif dataset.root is not None:
+        raise UsageError(
+            "--dataset.root and --writer.address found together: the writer chooses the folder; leave --dataset.root "
+            "away and start the writer with --root"
+        )
+    if root is not None and not config.resume and Path(root).exists():
+        raise UsageError(f"{root} exists; choose another --dataset.root, or append to it with --resume=true")
+    spec = DatasetSpec(
+        repo_id=repo_id,
+        fps=dataset.fps if dataset.fps is not None else 1,
+        root=root,
+        resume=config.resume,
+        rgb_encoder=dataset.rgb_encoder,
+        encoder_threads=dataset.encoder_threads,
+        allow_slow_encoder=writer.allow_slow,
+    )
+    return SupervisorSettings(
+        spec=spec,
+        owner=f"{socket.gethostname()} (process {os.getpid()})",
+        writer_address=writer.address,
+        timeout_s=writer.timeout_s,
+        min_free_bytes=int(writer.min_free_gb * 1e9),
+        num_episodes=dataset.num_episodes,
+    )
+
+
+def lerobot_home() -> Path:
+    """Where lerobot keeps datasets: $HF_LEROBOT_HOME, else as huggingface_hub derives it from HF_HOME and XDG."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    huggingface = Path(os.environ.get("HF_HOME", cache / "huggingface"))
+    return Path(os.environ.get("HF_LEROBOT_HOME", huggingface / "lerobot")).expanduser()

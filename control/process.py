@@ -1,0 +1,41 @@
+"""The control process of `onbeat record`: makes the environment and runs the loop in its main thread."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import draccus
+
+from control.build import build
+from control.config import RecordConfig
+from control.session import run_session
+from transport.errors import OnbeatError, RefusedError
+from transport.link import child_link
+
+
+def main() -> int:
+    """Entry of the process; its link's first message has `config`, the flags."""
+    link, first, _ = child_link()
+    config = draccus.decode(RecordConfig, first["config"])
+    try:
+        source, plan, settings = build(config)
+    except OnbeatError as error:
+        link.send({"failed": str(error), "exit_code": error.exit_code})
+        return error.exit_code
+    try:
+        run_session(source, plan, settings, link)
+    except RefusedError:
+        return 2  # the supervisor knows why, and says it
+    except OnbeatError as error:
+        link.send({"failed": str(error), "exit_code": error.exit_code})
+        if config.debug:
+            traceback.print_exc(file=sys.stderr)
+        return error.exit_code
+    finally:
+        source.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

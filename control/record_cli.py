@@ -1,0 +1,39 @@
+"""`onbeat record`: record episodes into a LeRobotDataset, on the beat."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from datetime import datetime
+
+import draccus
+
+from control.config import RecordConfig
+from control.control_handle import ControlHandle
+from control.display import Display
+from control.naming import supervisor_settings
+from control.supervisor import Supervisor
+from transport import flags
+from transport.errors import UsageError
+from transport.link import spawn
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; returns the exit code: 0 all well, 1 a failure, 2 something asked for that cannot be."""
+    try:
+        config = flags.parse(RecordConfig, argv, prog="onbeat record", about=__doc__)
+    except UsageError as error:
+        return flags.fail(error)
+    return flags.report(lambda: _run(config), debug=config.debug)
+
+
+def _run(config: RecordConfig) -> int:
+    settings = supervisor_settings(config, datetime.now())
+    # Ends by SIGTERM when this process dies, which aborts the episode and releases the robot.
+    process, link = spawn("control.process", {"config": draccus.encode(config)}, die_with_parent=signal.SIGTERM)
+    handle = ControlHandle(link, os.pidfd_open(process.pid), process)
+    display = Display(config.dataset.num_episodes)
+    summary = Supervisor(settings, handle, display).run()
+    print("\n".join(summary.lines()))
+    return summary.exit_code
