@@ -70,7 +70,7 @@ def scalar(value: Any) -> float:
 
 
 def _name(key: Any) -> Any:
-    return key.value if isinstance(key, Enum) else key
+    return key.value if isinstance(key, Enum) and isinstance(key.value, str) else key
 
 
 def flag(value: Any) -> bool:

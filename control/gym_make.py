@@ -14,6 +14,8 @@ from control.errors import EnvironmentRefused
 
 # Packages that register environments and that an extra of onbeat installs.
 _EXTRAS = {"gym_pusht": "pusht"}
+# Namespaces whose package has another name.
+_PACKAGES = {"onbeat": "control.envs"}
 
 
 def make_env(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
@@ -67,7 +69,7 @@ def _register(env_id: str) -> str:
     if not module and "/" in registered_id:
         namespace = registered_id.partition("/")[0]
         if not any(known.startswith(f"{namespace}/") for known in gymnasium.registry):
-            module = namespace
+            module = _PACKAGES.get(namespace, namespace)
     if module:
         _import(module, env_id)
     try:

@@ -18,10 +18,11 @@ class Plain(gymnasium.Env[Any, Any]):
     observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
 
-    def __init__(self, size: int = 3) -> None:
+    def __init__(self, size: int = 3, noisy: bool = False) -> None:
         if size < 0:
             raise ValueError("size is\nnegative")
-        warnings.warn("this environment is noisy", UserWarning, stacklevel=1)
+        if noisy:
+            warnings.warn("this environment is noisy", UserWarning, stacklevel=1)
         self.size = size
 
 
@@ -36,7 +37,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("registered")
 def test_arguments_reach_the_environment_and_its_warnings_are_no_failures() -> None:
     with warnings.catch_warnings(record=True) as caught:
-        env = make_env("onbeat_test/Plain-v0", {"size": 5})
+        env = make_env("onbeat_test/Plain-v0", {"size": 5, "noisy": True})
     assert env.unwrapped.size == 5  # type: ignore[attr-defined]
     assert env.spec is not None
     assert env.spec.max_episode_steps == 7
@@ -90,7 +91,6 @@ def test_a_package_that_fails_to_import_is_named(tmp_path: Path, monkeypatch: py
         make_env("onbeat_broken:Foo-v0", {})
 
 
-@pytest.mark.filterwarnings("ignore:this environment is noisy:UserWarning")
 def test_module_and_namespace_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = gymnasium.envs.registration.EnvSpec(id="onbeat_mod/Plain-v0", entry_point=Plain)
     monkeypatch.setitem(gymnasium.registry, "onbeat_mod/Plain-v0", spec)
@@ -103,6 +103,13 @@ def test_push_t_is_found_without_an_import_by_the_user() -> None:
     env = make_env("gym_pusht/PushT-v0", {"obs_type": "pixels_agent_pos"})
     assert env_fps(env) == 10
     env.close()  # type: ignore[no-untyped-call]
+
+
+def test_the_built_in_environment_is_found() -> None:
+    env = make_env("onbeat/Tabletop-v0", {"cameras": 0, "fps": 25})
+    assert env_fps(env) == 25
+    with pytest.raises(EnvironmentRefused, match="did you mean onbeat/Tabletop-v0"):
+        make_env("onbeat/Tabeltop-v0", {})
 
 
 @pytest.mark.parametrize(
