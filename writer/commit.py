@@ -29,12 +29,12 @@ from writer.commit_steps import (
     drop_staging,
     make_directories,
     plan_moves,
-    read_intent,
+    recover,
     roll_forward,
     sync_tree,
     write_intent,
 )
-from writer.dataset_check import check
+from writer.dataset_check import compare
 from writer.episode import FinishedEpisode
 from writer.errors import CommitError, DatasetMismatchError
 from writer.latest_episode import latest_episode
@@ -75,11 +75,10 @@ class Committer:
             The episode completed, or None if there was none to complete.
         """
         with _as_commit_error(self._root):
-            intent = read_intent(self._work_dir)
-            if intent is None:
-                drop_staging(self._work_dir)
-                return None
-            return roll_forward(intent, self._root, self._work_dir, self._record, self._on_step)
+            completed = recover(self._root, self._work_dir, self._record, self._on_step)
+        if completed is not None:
+            self._latest = None
+        return completed
 
     def committed(self) -> dict[tuple[str, int], int]:
         """The dataset's index of every committed episode by (session_id, episode_id)."""
@@ -114,7 +113,7 @@ class Committer:
     def _latest_episode(self, session_id: str) -> Mapping[str, Any] | None:
         """The row of the latest episode; read from disk once, remembered from then on."""
         mine = self._spec.resume or any(session == session_id for session, _ in self._record.episodes)
-        point = check(self._root, replace(self._spec, resume=mine), self._schema)
+        point = compare(self._root, replace(self._spec, resume=mine), self._schema)
         if point is None or point.total_episodes == 0:
             return None
         if self._latest is None:

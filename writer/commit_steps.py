@@ -106,6 +106,19 @@ def _step_of(path: str) -> str:
     return step
 
 
+def recover(root: Path, work_dir: Path, record: CommitRecord, on_step: OnStep = lambda step: None) -> Committed | None:
+    """Complete the commit that was interrupted, or drop what it had staged; idempotent.
+
+    Returns:
+        The episode completed, or None if there was none to complete.
+    """
+    intent = read_intent(work_dir)
+    if intent is None:
+        drop_staging(work_dir)
+        return None
+    return roll_forward(intent, root, work_dir, record, on_step)
+
+
 def roll_forward(intent: Intent, root: Path, work_dir: Path, record: CommitRecord, on_step: OnStep) -> Committed:
     """Carry out what is left of an intent, from wherever it stopped, and clean up.
 

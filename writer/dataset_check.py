@@ -39,7 +39,17 @@ class ResumePoint:
     pix_fmt: str | None = None
 
 
-def check(root: Path, spec: DatasetSpec, schema: Schema) -> ResumePoint | None:
+def check(root: Path, spec: DatasetSpec, schema: Schema, floor_bytes: int = FLOOR_BYTES) -> ResumePoint | None:
+    """Whether the session can be recorded into `root`: the dataset is the right one and its disk takes it.
+
+    Returns and raises what `compare` and `check_disk` do.
+    """
+    point = compare(root, spec, schema)
+    check_disk(root, floor_bytes)
+    return point
+
+
+def compare(root: Path, spec: DatasetSpec, schema: Schema) -> ResumePoint | None:
     """Compare the dataset at `root` with what is to be recorded.
 
     Returns:

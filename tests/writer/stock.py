@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,10 @@ FPS = 30
 H264 = EncoderSpec(vcodec="h264", preset="ultrafast")
 SPEC = DatasetSpec(repo_id="test/dataset", fps=FPS, rgb_encoder=H264, robot_type="tabletop")
 SESSION = "0123456789abcdef" * 2
-Pictures = dict[str, np.ndarray]
+
+
+def replace_codec(vcodec: str) -> DatasetSpec:
+    return replace(SPEC, rgb_encoder=EncoderSpec(vcodec=vcodec, preset="ultrafast"))
 
 
 def schema(cameras: int = 2, *, layout: tuple[str, ...] = HWC, height: int = 48, width: int = 64) -> Schema:
