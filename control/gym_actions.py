@@ -71,7 +71,10 @@ class ActionForm:
         Raises:
             SourceError: it does not fit the action space.
         """
-        array = to_numpy(value)
+        try:
+            array = to_numpy(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SourceError(f"{whose} gave an action that numpy cannot hold: {error}") from error
         if array.shape not in (self._shape, self.stream.shape, (1, *self._shape), (1, *self.stream.shape)):
             raise SourceError(f"{whose} gave an action of shape {array.shape}, expected {self._shape}")
         if not np.can_cast(array.dtype, self._dtype, "same_kind"):

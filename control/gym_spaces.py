@@ -64,7 +64,10 @@ class Leaf:
                 raise SourceError(
                     f"observation {self.name!r} is missing; the space declares it in every step"
                 ) from error
-        array = to_numpy(value)
+        try:
+            array = to_numpy(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise SourceError(f"observation {self.name!r} is no array that numpy can hold: {error}") from error
         if array.shape not in (self.shape, self.stream.shape, (1, *self.shape)):
             raise SourceError(
                 f"observation {self.name!r}: shape {array.shape} found, expected {self.shape} as the space declares"

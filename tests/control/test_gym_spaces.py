@@ -149,6 +149,8 @@ def test_values_with_a_batch_dimension_that_the_space_does_not_declare() -> None
         ("agent_pos", np.zeros((2, 5), np.float32), r"shape \(2, 5\) found, expected \(5,\)"),
         ("agent_pos", torch.zeros(6), r"shape \(6,\) found, expected \(5,\)"),
         ("agent_pos", np.zeros(5, np.complex64), r"dtype complex64 found, expected float32"),
+        ("agent_pos", torch.zeros(5, dtype=torch.bfloat16), r"'agent_pos' is no array that numpy can hold: .*BFloat16"),
+        ("agent_pos", [[1, 2], [3]], r"'agent_pos' is no array that numpy can hold"),
         ("agent_pos", None, r"shape \(\) found"),
         ("pixels", np.zeros((64, 48, 3), np.uint8), r"'pixels': shape \(64, 48, 3\) found, expected \(48, 64, 3\)"),
         ("pixels", np.zeros((3, 48, 64), np.uint8), r"shape \(3, 48, 64\) found"),
@@ -247,6 +249,8 @@ def test_an_action_that_does_not_fit_is_named() -> None:
         form.read(np.zeros(4), "the policy")
     with pytest.raises(SourceError, match=r"shape \(2, 3\)"):
         form.read(np.zeros((2, 3)), "the policy")
+    with pytest.raises(SourceError, match="the policy gave an action that numpy cannot hold: .*BFloat16"):
+        form.read(torch.zeros(3, dtype=torch.bfloat16), "the policy")
     with pytest.raises(SourceError, match="dtype float64, expected int64"):
         ActionForm(spaces.Discrete(5)).read(2.0, "the teleoperator")
 
