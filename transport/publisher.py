@@ -86,7 +86,7 @@ class Publisher:
             self._socket.disable_monitor()
             self._socket.close(linger=0)
         self._outbox = Outbox(self._ring.next_epoch())
-        self._socket = publisher_socket(self._context)
+        self._socket = publisher_socket(self._context, self._config.get("keys"))
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._socket, zmq.POLLIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import zmq
 
 # Messages, not bytes: the window of FETCH bounds the bytes.
@@ -22,8 +24,10 @@ def _limits(socket: zmq.Socket[bytes], max_part_bytes: int) -> None:
     socket.setsockopt(zmq.IPV6, 1)
 
 
-def publisher_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
-    """A DEALER, not yet connected."""
+def publisher_socket(
+    context: zmq.Context[zmq.Socket[bytes]], keys: Mapping[str, str] | None = None
+) -> zmq.Socket[bytes]:
+    """A DEALER, not yet connected. `keys` is reserved for CURVE: the recorder's pair and the writer's public key."""
     socket = context.socket(zmq.DEALER)
     _limits(socket, _MAX_CONTROL_BYTES)
     socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
