@@ -456,6 +456,76 @@ def test_an_undeclared_observation_is_named_at_the_reset() -> None:
         play(source_of(Richer()), 1)
 
 
+def test_float_pictures_in_0_to_255_are_named_at_the_reset() -> None:
+    class Bright(Counting):
+        observation_space = Box(0, 255, (8, 6, 3), np.float32)
+
+        def observe(self) -> Any:
+            return np.full((8, 6, 3), 255, np.float32)
+
+    with pytest.raises(SourceError, match="values from 255 to 255 found, expected 0 to 1"):
+        play(source_of(Bright(), neutral_action="zeros"), 1)
+
+
+class ManyCameras(gymnasium.Env[Any, Any]):
+    """Pictures and rows interleaved in nested dictionaries; value = 10 * place + step, in reused buffers."""
+
+    observation_space = spaces.Dict(
+        {
+            "agent_pos": Box(-999, 999, (1, 2), np.float64),
+            "pixels": spaces.Dict({"top": Box(0, 255, (8, 6, 3), np.uint8), "wrist": Box(0, 255, (3, 4, 5), np.uint8)}),
+            "observation": spaces.Dict({"force": Box(-999, 999, (3,), np.float32)}),
+            "observation.images.side": Box(0, 255, (1, 2, 9, 3), np.uint8),
+        }
+    )
+    action_space = Box(-1, 1, (2,), np.float32)
+
+    def __init__(self) -> None:
+        self.buffers = self.observation_space.sample()
+
+    def observe(self) -> Any:
+        parts = self.buffers
+        for place, buffer in enumerate(
+            [
+                parts["agent_pos"],
+                parts["pixels"]["top"],
+                parts["pixels"]["wrist"],
+                parts["observation"]["force"],
+                parts["observation.images.side"],
+            ]
+        ):
+            buffer[...] = 10 * place + self.steps
+        return parts
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.steps = 0
+        return self.observe(), {}
+
+    def step(self, action: Any) -> Any:
+        self.steps += 1
+        return self.observe(), 0.0, False, False, {}
+
+
+def test_every_part_of_a_nested_observation_reaches_its_own_stream() -> None:
+    source = source_of(ManyCameras(), neutral_action="zeros")
+    drafts, _ = play(source, 4)
+    places = {
+        "observation.state": 0,
+        "observation.images.top": 1,
+        "observation.images.wrist": 2,
+        "observation.force": 3,
+        "observation.images.side": 4,
+    }
+    shapes = {stream.key: stream.shape for stream in source.schema.streams if stream.key in places}
+    assert shapes == dict(zip(places, [(2,), (8, 6, 3), (3, 4, 5), (3,), (2, 9, 3)], strict=True))
+    for t, draft in enumerate(drafts):
+        found = {stream.key: picture for stream, picture in zip(source.schema.pictures, draft.pictures, strict=True)}
+        found |= {key: draft.row[key] for key in ("observation.state", "observation.force")}
+        assert {key: np.unique(value).tolist() for key, value in found.items()} == {
+            key: [10 * place + t] for key, place in places.items()
+        }
+
+
 class Broken(Counting):
     def __init__(self, where: str) -> None:
         super().__init__()

@@ -249,7 +249,7 @@ def test_an_action_that_does_not_fit_is_named() -> None:
         form.read(np.zeros(4), "the policy")
     with pytest.raises(SourceError, match=r"shape \(2, 3\)"):
         form.read(np.zeros((2, 3)), "the policy")
-    with pytest.raises(SourceError, match="the policy gave an action that numpy cannot hold: .*BFloat16"):
+    with pytest.raises(SourceError, match=r"the policy gave an action that numpy cannot hold: .*BFloat16"):
         form.read(torch.zeros(3, dtype=torch.bfloat16), "the policy")
     with pytest.raises(SourceError, match="dtype float64, expected int64"):
         ActionForm(spaces.Discrete(5)).read(2.0, "the teleoperator")
