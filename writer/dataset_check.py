@@ -64,7 +64,7 @@ def compare(root: Path, spec: DatasetSpec, schema: Schema) -> ResumePoint | None
                 f"{root} exists; append to it with --resume=true or choose another --dataset.root"
             )
         return None
-    info = _read_info(root)
+    info = read_info(root)
     _compare(root, "frames per second", info.get("fps"), spec.fps, "--dataset.fps")
     _compare(root, "robot_type", info.get("robot_type"), spec.robot_type, "--robot.type")
     _compare_features(root, info["features"], schema)
@@ -113,14 +113,19 @@ def check_disk(root: Path, floor_bytes: int = FLOOR_BYTES) -> None:
         )
 
 
-def _read_info(root: Path) -> dict[str, Any]:
+def read_info(root: Path) -> dict[str, Any]:
+    """`meta/info.json` of a LeRobotDataset v3.
+
+    Raises:
+        DatasetMismatchError: there is none, it is damaged, or of another version.
+    """
     path = root / "meta" / "info.json"
     try:
         info = json.loads(path.read_bytes())
         version, complete = info["codebase_version"], {"features", "total_episodes", "total_frames"} <= set(info)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetMismatchError(
-            f"{root} is not a dataset to resume: {path} is missing; record without --resume to make one"
+            f"{root} is not a LeRobotDataset: {path} is missing; check the path, or record without --resume to make one"
         ) from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DatasetMismatchError(f"{path} is damaged or not LeRobot's; restore it or choose another root") from error
