@@ -19,6 +19,7 @@ from control.build import plan_of, settings_of
 from control.clock import SystemClock
 from control.config import DatasetFlags, EpisodeFlags, RecordConfig
 from control.envs import register
+from control.gym_declared import declared
 from control.gym_make import env_fps
 from control.gym_source import GymSource, Policy
 from control.naming import supervisor_settings
@@ -108,7 +109,7 @@ def record_dataset(env: gymnasium.Env[Any, Any], policy: Policy | None, cfg: Rec
         policy=policy if with_policy else None,
         task=cfg.task,
         use_gripper=cfg.wrapper.use_gripper,
-        neutral_action=None if _declares_neutral(env) else "zeros",
+        neutral_action=None if declared(env, "neutral_action") is not None else "zeros",
     )
     plan, settings = plan_of(config, source, fps), settings_of(config, fps, paced=bool(cfg.fps))
     process, link = spawn(
@@ -152,10 +153,6 @@ def _flags(cfg: RecordDatasetConfig, fps: int) -> RecordConfig:
     config = RecordConfig(dataset=dataset, episode=episode)
     config.writer.address = getattr(cfg, "writer_address", None)
     return config
-
-
-def _declares_neutral(env: gymnasium.Env[Any, Any]) -> bool:
-    return env.metadata.get("neutral_action") is not None or hasattr(env.unwrapped, "neutral_action")
 
 
 def _outcome(link: Link) -> dict[str, Any] | None:

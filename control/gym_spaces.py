@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from control.errors import EnvironmentRefused, SourceError
+from control.errors import EnvironmentRefused, ObservationChangedError
 from transport.schema import CHW, HWC, Kind, Stream
 
 _NAMES = {
@@ -54,22 +54,24 @@ class Leaf:
         """This leaf's array of an observation, of the stream's shape and a dtype that the stream takes; not copied.
 
         Raises:
-            SourceError: it is missing, or its shape or dtype is not the declared one.
+            ObservationChangedError: it is missing, or its shape or dtype is not the declared one.
         """
         value = observation
         for key in self.path:
             try:
                 value = value[key]
             except (KeyError, IndexError, TypeError) as error:
-                raise SourceError(
+                raise ObservationChangedError(
                     f"observation {self.name!r} is missing; the space declares it in every step"
                 ) from error
         try:
             array = to_numpy(value)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise SourceError(f"observation {self.name!r} is no array that numpy can hold: {error}") from error
+            raise ObservationChangedError(
+                f"observation {self.name!r} is no array that numpy can hold: {error}"
+            ) from error
         if array.shape not in (self.shape, self.stream.shape, (1, *self.shape)):
-            raise SourceError(
+            raise ObservationChangedError(
                 f"observation {self.name!r}: shape {array.shape} found, expected {self.shape} as the space declares"
             )
         # A picture's dtype also says its range: 0..255 or 0..1.
@@ -77,7 +79,7 @@ class Leaf:
         if not np.can_cast(array.dtype, self.stream.dtype, "same_kind") or (
             is_picture and array.dtype.kind != np.dtype(self.stream.dtype).kind
         ):
-            raise SourceError(
+            raise ObservationChangedError(
                 f"observation {self.name!r}: dtype {array.dtype} found, expected {self.stream.dtype} or one that "
                 "converts to it; declare the real dtype in the space"
             )
@@ -104,25 +106,27 @@ def check_keys(observation: Any, leaves: Sequence[Leaf]) -> None:
     """See that an observation holds nothing beyond its leaves, which would be lost.
 
     Raises:
-        SourceError: there is a key that the space does not declare.
+        ObservationChangedError: there is a key that the space does not declare.
     """
     undeclared = {".".join(path) for path in _paths(observation)} - {".".join(leaf.path) for leaf in leaves}
     if undeclared:
-        raise SourceError(f"observation keys {sorted(undeclared)} found that the observation space does not declare")
+        raise ObservationChangedError(
+            f"observation keys {sorted(undeclared)} found that the observation space does not declare"
+        )
 
 
 def check_ranges(leaves: Sequence[Leaf], arrays: Sequence[NDArray[Any]]) -> None:
     """See that floating pictures are in 0..1; their declared bounds are often those of the uint8 original.
 
     Raises:
-        SourceError: they are not.
+        ObservationChangedError: they are not.
     """
     for leaf, array in zip(leaves, arrays, strict=True):
         if leaf.stream.kind is Kind.ROW or array.dtype.kind != "f":
             continue
         low, high = float(array.min()), float(array.max())
         if low < _PICTURE_RANGE[0] or high > _PICTURE_RANGE[1]:
-            raise SourceError(
+            raise ObservationChangedError(
                 f"observation {leaf.name!r}: {array.dtype} values from {low:g} to {high:g} found, expected 0 to 1; "
                 "divide by 255, or deliver uint8"
             )

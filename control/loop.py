@@ -92,8 +92,12 @@ class SessionLoop:
             self._set_phase(Phase.RESETTING)
             draft = self._next_draft()
             self._source.begin(draft)
-            self._set_phase(Phase.RECORDING)
-            reason, stop = self._record(rules, draft)
+            # Keys pressed while the environment was reset were not meant for the first row; only a stop counts.
+            if self._board.take_events().stop:
+                reason = EndReason.STOP
+            else:
+                self._set_phase(Phase.RECORDING)
+                reason, stop = self._record(rules, draft)
         except _RingFull:
             detail = f"the log ring was full after {rules.frames} frames: the writer is away or too slow"
         except BaseException as error:  # noqa: BLE001 - the episode is closed whatever happened; raised again below

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -20,7 +19,7 @@ class TeleopAction:
         success, failure, rerecord, stop: the operator's events, true in the one tick in which they happen.
     """
 
-    action: NDArray[np.float32] | None = None
+    action: NDArray[Any] | None = None
     is_intervention: bool = False
     success: bool = False
     failure: bool = False
