@@ -48,7 +48,7 @@ def test_arguments_reach_the_environment_and_its_warnings_are_no_failures() -> N
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "message"),
     [
-        ("onbeat_test/Plane-v0", {}, r"unknown; did you mean onbeat_test/Plain-v0 or onbeat_test/Plain-v1\?"),
+        ("onbeat_test/Plane-v0", {}, r"unknown; did you mean onbeat_test/Plain-v0 or onbeat_test/Plain-v1"),
         ("CartPoel-v1", {}, r"environment 'CartPoel-v1' is unknown; did you mean CartPole-v1"),
         ("CartPole-v77", {}, r"'CartPole-v77' is unknown; did you mean CartPole-v"),
         ("Zzyzx-v0", {}, r"'Zzyzx-v0' is unknown; python -c .* lists"),
