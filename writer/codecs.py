@@ -9,6 +9,7 @@ libaom-av1 34 and 0.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ _SVTAV1_DEFAULT_PRESET = 12
 _SVTAV1_MIN_PIXELS = 32
 # Options that are themselves lists of `key=value` joined by colons.
 _LISTS = frozenset(["svtav1-params", "x264-params", "x265-params"])
+_INTEGERS, _FRACTIONS = ("INT", "INT64", "UINT64"), ("FLOAT", "DOUBLE")
 _FLAG = "--dataset.rgb_encoder"
 
 
@@ -79,6 +81,7 @@ def resolve(spec: EncoderSpec, encoder_threads: int | None = None) -> ResolvedCo
     filled = replace(spec, vcodec=name, preset=preset, extra_options=dict(spec.extra_options))
     _check_pix_fmt(name, spec.pix_fmt)
     options = lerobot_options(filled, encoder_threads)
+    _check_options(name, filled, options)
     low_latency = _low_latency(name, options, filled.extra_options)
     codec = ResolvedCodec(name, spec.pix_fmt, _merged(name, options, filled, low_latency), low_latency, filled)
     try:
@@ -205,6 +208,33 @@ def _check_pix_fmt(name: str, pix_fmt: str) -> None:
         raise UnknownCodecError(
             f"pixel format {pix_fmt!r} found, {name} takes {', '.join(colour)}; set {_FLAG}.pix_fmt"
         )
+
+
+def _check_options(name: str, spec: EncoderSpec, options: Mapping[str, str]) -> None:
+    """Refuse what lerobot refuses (FFmpeg would round or clamp it), or it fails only when the episode is committed."""
+    known = {option.name: option for option in av.Codec(name, "w").descriptor.options}
+    for key, text in options.items():
+        if key == "g" or key not in known:
+            continue
+        option, kind = known[key], known[key].type.name
+        choices = [choice.name for choice in option.choices or ()]
+        if isinstance(spec.extra_options.get(key), bool):
+            expected = "a number or text"
+        elif kind in _INTEGERS or kind in _FRACTIONS:
+            low, high = float(option.min), float(option.max)
+            expected = f"a {'whole ' if kind in _INTEGERS else ''}number from {low:g} to {high:g}"
+            try:
+                number = float(text)
+            except ValueError:
+                number = math.nan
+            inside = low >= high or low <= number <= high
+            if not math.isnan(number) and inside and (kind in _FRACTIONS or number.is_integer()):
+                continue
+        elif kind != "STRING" or not choices or text in choices:
+            continue
+        else:
+            expected = f"one of {', '.join(choices)}"
+        raise UnknownCodecError(f"{name}: {key}={text} found, expected {expected}; correct {_FLAG}.*")
 
 
 def _low_latency(name: str, options: Mapping[str, str], extra: Mapping[str, object]) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Converter:
         self._reformatter = VideoReformatter()
         self._fast = pix_fmt == "yuv420p" and width % 2 == 0 and height % 2 == 0
         if not self._fast:
+            # At an odd width swscale makes the last chroma column with a pixel from beyond the row.
+            self._wide = np.empty((height, width + 1, 3), np.uint8) if width % 2 else None
             return
         half_height, half_width = height // 2, width // 2
         self._planes = np.empty((height + half_height, width), np.uint8)
@@ -60,7 +62,7 @@ class Converter:
         if not picture.flags.c_contiguous:
             raise ValueError("a picture's rows follow each other in memory; copy it first")
         if not self._fast:
-            return self._reformatter.reformat(av.VideoFrame.from_numpy_buffer(picture, "rgb24"), format=self._pix_fmt)
+            return self._by_swscale(picture)
         cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420, dst=self._planes)
         cv2.resize(picture, (self._width // 2, self._height // 2), dst=self._half, interpolation=cv2.INTER_AREA)
         cv2.cvtColor(self._half, cv2.COLOR_RGB2YCrCb, dst=self._half)
@@ -68,6 +70,14 @@ class Converter:
         cv2.extractChannel(self._half, 2, dst=self._u)
         cv2.extractChannel(self._half, 1, dst=self._v)
         return self._frame()
+
+    def _by_swscale(self, picture: NDArray[np.uint8]) -> av.VideoFrame:
+        if self._wide is not None:
+            self._wide[:, : self._width] = picture
+            self._wide[:, self._width] = picture[:, -1]
+            picture = self._wide
+        frame = av.VideoFrame.from_numpy_buffer(picture, "rgb24", self._width)
+        return self._reformatter.reformat(frame, format=self._pix_fmt)
 
     def _frame(self) -> av.VideoFrame:
         if self._height % 4 == 0:

@@ -58,13 +58,13 @@ class JoinedEpisode:
 class StoredPackets(Sequence[Packet]):
     """Packets that are read from their segments when they are asked for.
 
-    Decoding times are made anew, since those of two segments need not fit together: one packet a tick, as late as
-    presentation allows.
+    Decoding times are made anew, since those of two segments need not fit together (and x265 gives any number for
+    an episode shorter than its reordering).
     """
 
     def __init__(self, refs: Sequence[PacketRef]) -> None:
         self._refs = refs
-        self._delay = max((index - ref.pts for index, ref in enumerate(refs)), default=0)
+        self._dts = decoding_times([ref.pts for ref in refs])
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -96,7 +96,13 @@ class StoredPackets(Sequence[Packet]):
         ref = self._refs[index]
         if len(data) != ref.size:
             raise JournalError(f"{ref.path} became shorter while it was read; keep it and run `onbeat recover`")
-        return Packet(ref.pts, index - self._delay, ref.is_key, data)
+        return Packet(ref.pts, self._dts[index], ref.is_key, data)
+
+
+def decoding_times(pts: Sequence[int]) -> range:
+    """Times for packets in decoding order: one a tick, as late as presentation allows."""
+    delay = max((index - time for index, time in enumerate(pts)), default=0)
+    return range(-delay, len(pts) - delay)
 
 
 def join(segments: Sequence[Segment]) -> JoinedEpisode:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -21,7 +20,7 @@ def write_mp4(track: VideoTrack, fps: int, path: Path) -> None:
     """Write the packets of one camera, frame k at k/fps, and wait until the file is on the disk.
 
     Args:
-        track: one packet per frame in decoding order, the first a key frame.
+        track: one packet per frame in decoding order, the first a key frame, none presented before it is decoded.
         path: the file to make; an existing one is replaced. Its directory is the caller's to fsync.
 
     Raises:
@@ -31,8 +30,8 @@ def write_mp4(track: VideoTrack, fps: int, path: Path) -> None:
     if not track.packets or not track.packets[0].is_key:
         raise JournalError(f"{path.name}: a video begins with a key frame, {len(track.packets)} packets found")
     tick = Fraction(1, fps)
-    dts: list[int] = []
     pts: set[int] = set()
+    last_dts = track.packets[0].dts - 1
     with _parameters(track) as source, av.open(str(path), "w", format="mp4") as target:
         template = source.streams.video[0]
         found = (template.width, template.height, template.pix_fmt)
@@ -42,10 +41,13 @@ def write_mp4(track: VideoTrack, fps: int, path: Path) -> None:
         stream = target.add_stream_from_template(template, opaque=True)
         stream.time_base = tick
         for packet in track.packets:
-            dts.append(packet.dts)
+            if not last_dts < packet.dts <= packet.pts:
+                raise JournalError(f"{path.name}: frame {packet.pts} is decoded at {packet.dts}, after {last_dts}")
+            last_dts = packet.dts
             pts.add(packet.pts)
             target.mux(_muxable(packet, stream, tick))
-    _check_times(path, dts, pts)
+    if pts != set(range(len(track.packets))):
+        raise JournalError(f"{path.name}: {len(track.packets)} packets are not those of the frames from 0 on")
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -70,8 +72,3 @@ def _muxable(packet: Packet, stream: av.VideoStream, tick: Fraction) -> av.Packe
     muxable.is_keyframe = packet.is_key
     muxable.stream = stream
     return muxable
-
-
-def _check_times(path: Path, dts: list[int], pts: set[int]) -> None:
-    if pts != set(range(len(dts))) or any(later <= earlier for earlier, later in pairwise(dts)):
-        raise JournalError(f"{path.name}: {len(dts)} packets are not those of the frames 0 to {len(dts) - 1}")
