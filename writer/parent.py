@@ -22,7 +22,8 @@ from writer.workdir import RootLock
 
 # More restarts than this within a minute mean that restarting does not help.
 _MAX_RESTARTS = 10
-_COMMITTER_NICENESS = 10
+# Importing lerobot takes ten seconds of CPU while the first episode is being encoded.
+_COMMITTER_NICENESS = 19
 
 
 class _Child:
@@ -33,6 +34,7 @@ class _Child:
         self._fds = fds
         self._niceness = niceness
         self._starts: deque[float] = deque()
+        self.running = False
         self.process: subprocess.Popen[bytes]
         self.link: Link
         self.pidfd = -1
@@ -48,9 +50,11 @@ class _Child:
             self.module, config, self._fds, die_with_parent=signal.SIGTERM, niceness=self._niceness
         )
         self.pidfd = os.pidfd_open(self.process.pid)
+        self.running = True
 
     def forget(self) -> int:
         """After its end: the exit code."""
+        self.running = False
         os.close(self.pidfd)
         self.link.close()
         return self.process.wait()
@@ -105,13 +109,13 @@ class WriterParent:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: os.write(self._stop_write, b"x"))
         self._start_ingest()
-        self._committer.start({})
         try:
             while not self._over:
                 self._step()
         finally:
             self._ingest.stop(15)
-            self._committer.stop(60)
+            if self._committer.running:
+                self._committer.stop(60)
             if self._lock is not None:
                 self._lock.release()
 
@@ -121,7 +125,7 @@ class WriterParent:
 
     def _step(self) -> None:
         poller = select.poll()
-        children = (self._ingest, self._committer)
+        children = [child for child in (self._ingest, self._committer) if child.running]
         for fd in (self._stop_read, *(child.pidfd for child in children), *(c.link.fileno() for c in children)):
             poller.register(fd, select.POLLIN)
         if self._supervisor_fd is not None:
@@ -169,6 +173,9 @@ class WriterParent:
         elif "open" in message:
             self._open(message["open"])
         elif "created" in message:
+            # Not before: until here the codec is being measured, which wants the cores for itself.
+            if not self._committer.running:
+                self._committer.start({})
             self._committer.link.send({"open": self._opened})
         elif "closed" in message and child is self._ingest:
             self._opened = None
