@@ -17,6 +17,7 @@ its own CRC, and nothing that matters stands outside of chunks: `journal_read` t
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
 
@@ -144,7 +145,7 @@ class JournalWriter:
         writer, schema, encoder = self._writer, header.typed_schema, header.typed_spec.rgb_encoder
         described = writer.register_schema("onbeat.Header", "jsonschema", b'{"type": "object"}')
         topic = writer.register_channel(HEADER_TOPIC, HEADER_ENCODING, described)
-        dtype = repr(row_dtype(schema).descr).encode()
+        dtype = json.dumps(row_dtype(schema).descr).encode()
         described = writer.register_schema("onbeat.Row", "x-numpy-dtype", dtype)
         self._rows = writer.register_channel(ROWS_TOPIC, ROW_ENCODING, described)
         described = writer.register_schema("onbeat.Event", "x-text", b"uint64 seq, uint8 record kind, msgpack array")

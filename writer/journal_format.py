@@ -78,7 +78,7 @@ class JournalHeader:
             header = cls(**value)
             numbers = (header.episode_id, header.segment, header.first_frame_index, header.began_seq or 0)
             if set(value) != {f.name for f in fields(cls)} or any(type(n) is not int or n < 0 for n in numbers):
-                raise JournalError("a journal's header lacks fields, or counts below zero")
+                raise JournalError("not a journal's header: fields are missing, or numbers are below zero")
             _ = header.typed_schema, header.typed_spec
         except (OnbeatError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise (
