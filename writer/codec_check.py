@@ -40,7 +40,7 @@ def measure(
     """Frames per second and camera that `cameras` encoders at once sustain; the slowest camera's rate.
 
     Args:
-        seconds: how long to measure; a single frame that takes longer is waited for.
+        seconds: how long to measure, from the first packet on, which is waited for three times as long at most.
 
     Raises:
         UnknownCodecError: the codec does not take this size.
@@ -197,7 +197,7 @@ class _Run:
     def _encode(self, encoder: av.VideoCodecContext, convert: Converter) -> None:
         started = first = last = self._clock()
         packets = index = 0
-        while last - started < self._seconds:
+        while last - first < self._seconds if packets else last - started < 3 * self._seconds:
             frame = convert(self._pictures[index % len(self._pictures)])
             frame.pts, frame.time_base = index, encoder.time_base
             given = len(encoder.encode(frame))

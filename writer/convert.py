@@ -20,6 +20,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+# Cameras have a thread each already; OpenCV's own threads cost three times the CPU here and save no time.
+cv2.setNumThreads(1)
+
 # OpenCV's YCrCb has full-range chroma, encoders take ITU-R BT.601's limited range: 224 of 255 steps around 128.
 _CHROMA_SCALE = 224 / 255
 # The tenth makes up for rounding twice (to 8 bits after averaging, again after scaling).
