@@ -21,25 +21,15 @@ import av
 
 from transport.dataset_spec import DatasetSpec
 from transport.schema import Schema
-from writer.commit_steps import (
-    CommitRecord,
-    Committed,
-    Intent,
-    OnStep,
-    drop_staging,
-    make_directories,
-    plan_moves,
-    recover,
-    roll_forward,
-    sync_tree,
-    write_intent,
-)
+from writer.commit_record import CommitRecord, Committed, Intent, write_intent
+from writer.commit_steps import OnStep, drop_staging, plan_moves, recover, roll_forward
 from writer.dataset_check import compare
 from writer.episode import FinishedEpisode
 from writer.errors import CommitError, DatasetMismatchError
 from writer.latest_episode import latest_episode
 from writer.lerobot_private import stage_episode
 from writer.sidecar import write_sidecar
+from writer.sync import make_directories, sync_tree
 
 __all__ = ["Committed", "Committer"]
 

@@ -5,8 +5,6 @@ only go forward, whoever was killed and wherever: recovery repeats the list and 
 that of `info.json`, and with it the episode counts. No lerobot here: recovery is quick.
 
     ROOT.onbeat/staging/tree/     what the dataset's files will be
-    ROOT.onbeat/intent.json       whole or absent
-    ROOT.onbeat/committed.jsonl   one line for each committed episode, so that none is committed twice
 """
 
 from __future__ import annotations
@@ -15,55 +13,16 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from writer.commit_record import CommitRecord, Committed, Intent, Move, read_intent, remove_intent
 from writer.errors import CommitError
+from writer.sync import make_directories, sync_directory
 from writer.video_read import demux_count
 
 INFO = "meta/info.json"
 _REPLACED = ("stats", "tasks", "info")
 OnStep = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """An episode that is in the dataset.
-
-    Attributes:
-        episode_index: its index in the dataset.
-        frames: its rows.
-        packets_by_camera: packets demuxed from its committed files.
-    """
-
-    episode_index: int
-    frames: int
-    packets_by_camera: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One rename. `path` is relative to the staging tree and to the dataset alike; `.` is the whole dataset."""
-
-    step: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """A commit that has been decided.
-
-    Attributes:
-        moves: in order; the last one makes the episode count.
-        videos: the path of each camera's MP4, relative to the dataset.
-    """
-
-    session_id: str
-    episode_id: int
-    episode_index: int
-    frames: int
-    videos: Mapping[str, str]
-    moves: tuple[Move, ...]
 
 
 def sidecar_path(episode_index: int, suffix: str) -> str:
@@ -144,8 +103,7 @@ def roll_forward(intent: Intent, root: Path, work_dir: Path, record: CommitRecor
     record.add(intent.session_id, intent.episode_id, committed)
     on_step("clean")
     drop_staging(work_dir)
-    (work_dir / "intent.json").unlink()
-    sync_directory(work_dir)
+    remove_intent(work_dir)
     on_step("done")
     return committed
 
@@ -192,83 +150,6 @@ def counted_episodes(root: Path) -> int:
         return 0
 
 
-def write_intent(intent: Intent, work_dir: Path) -> None:
-    """Durable when it returns; a kill leaves the whole record or none."""
-    draft, final = work_dir / "intent.json.new", work_dir / "intent.json"
-    with draft.open("w") as file:
-        json.dump(asdict(intent), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, final)
-    sync_directory(work_dir)
-
-
-def read_intent(work_dir: Path) -> Intent | None:
-    try:
-        value = json.loads((work_dir / "intent.json").read_bytes())
-    except FileNotFoundError:
-        return None
-    return Intent(**{**value, "moves": tuple(Move(**move) for move in value["moves"])})
-
-
-class CommitRecord:
-    """Which episodes of which sessions are in the dataset, durably. One owner at a time."""
-
-    def __init__(self, work_dir: Path) -> None:
-        self._path = work_dir / "committed.jsonl"
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
-            data = b""
-        # A last line without its end was being written when the power went; its commit is still in the intent.
-        self._length = data.rfind(b"\n") + 1
-        self.episodes: dict[tuple[str, int], Committed] = {}
-        for line in data[: self._length].splitlines():
-            value = json.loads(line)
-            key = value.pop("session_id"), value.pop("episode_id")
-            self.episodes[key] = Committed(**value)
-
-    def add(self, session_id: str, episode_id: int, committed: Committed) -> None:
-        """Add an episode unless it is there; durable when it returns."""
-        if (session_id, episode_id) in self.episodes:
-            return
-        line = json.dumps({"session_id": session_id, "episode_id": episode_id, **asdict(committed)}).encode() + b"\n"
-        with self._path.open("ab") as file:
-            file.truncate(self._length)
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(self._path.parent)
-        self._length += len(line)
-        self.episodes[session_id, episode_id] = committed
-
-
 def drop_staging(work_dir: Path) -> None:
     if (work_dir / "staging").exists():
         shutil.rmtree(work_dir / "staging")
-
-
-def sync_tree(tree: Path) -> None:
-    """Make every file and folder of `tree` durable."""
-    for folder, _, files in os.walk(tree):
-        for name in files:
-            with Path(folder, name).open("rb") as file:
-                os.fsync(file.fileno())
-        sync_directory(Path(folder))
-
-
-def sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def make_directories(folder: Path) -> None:
-    """Make `folder` and what is missing above it, durably."""
-    if folder.exists():
-        return
-    make_directories(folder.parent)
-    folder.mkdir()
-    sync_directory(folder.parent)
