@@ -24,7 +24,7 @@ def parse[C](config_class: type[C], argv: Sequence[str], *, prog: str, about: st
     def refuse(message: str) -> NoReturn:
         raise UsageError(f"{message}; see {prog} --help")
 
-    parser.error = refuse
+    parser.parser.error = refuse
     try:
         config: C = parser.parse_args(list(argv))
     except DecodingError as error:
