@@ -28,13 +28,14 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python scripts/bench_publish.py $(ARGS)
 
-# uv comes first, from the same hashed list: with it the rest installs in seconds.
+# uv comes first, from the same hashed list: with it the rest installs in seconds. The certificates are the system's,
+# as pip's are, so that a machine behind a proxy of its own works.
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "onbeat needs Python >= 3.12 and found none; install it or run make PYTHON=/path/to/python"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	awk '/^[^ #]/ {keep = /^uv==/} keep' requirements.lock > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --system-certs --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
