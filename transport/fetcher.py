@@ -10,12 +10,12 @@ import zlib
 from collections import Counter
 from collections.abc import Buffer, Sequence
 
-from transport.messages import Data, Fetch, Gap
-from transport.records import RecordKind
+from transport.messages import Data, Fetch, Gap, Head
+from transport.records import MAX_EVENT_BYTES, RecordKind
 from transport.schema import Schema
 from transport.wire import part_sizes
 
-_MAX_EVENT_BYTES = 16384
+_KINDS = frozenset(RecordKind)
 
 
 class Fetcher:
@@ -53,17 +53,32 @@ class Fetcher:
             self.waiting_bytes += sum(memoryview(part).nbytes for part in parts)
             return True
         self.refused[reason] += 1
-        if reason in ("missing", "damaged", "wrong size"):
+        if reason in ("missing", "damaged", "wrong size", "unknown kind"):
             self._generation += 1
         return False
 
     def gap(self, message: Gap) -> bool:
         """Take a GAP; False if it is not about the record that is next."""
-        if message.epoch != self.epoch or message.generation != self._generation or message.first_seq != self.next_seq:
+        if (
+            message.epoch != self.epoch
+            or message.generation != self._generation
+            or message.first_seq != self.next_seq
+            or message.last_seq < message.first_seq
+        ):
             self.refused["stale gap"] += 1
             return False
         self.next_seq = message.last_seq + 1
         return True
+
+    def head(self, message: Head) -> None:
+        """Take a HEAD: what was sent before it and did not arrive will not arrive any more, and is asked for again."""
+        if message.epoch != self.epoch:
+            self.refused["other epoch"] += 1
+            return
+        self.head_seq = max(self.head_seq, message.head_seq)
+        if message.generation == self._generation and message.next_seq > self.next_seq:
+            self.refused["missing"] += 1
+            self._generation += 1
 
     def consumed(self, nbytes: int) -> None:
         """This much of what was accepted has been encoded or journalled."""
@@ -83,11 +98,13 @@ class Fetcher:
             return "repeated"
         if header.seq > self.next_seq:
             return "missing"
+        if header.kind not in _KINDS:
+            return "unknown kind"
         sizes = [memoryview(part).nbytes for part in parts]
         if header.kind == RecordKind.FRAME:
             if sizes != self._frame_sizes or len(header.crcs) != len(sizes):
                 return "wrong size"
-        elif len(sizes) != 1 or sizes[0] > _MAX_EVENT_BYTES or len(header.crcs) != 1:
+        elif len(sizes) != 1 or sizes[0] > MAX_EVENT_BYTES or len(header.crcs) != 1:
             return "wrong size"
         if any(zlib.crc32(part) != crc for part, crc in zip(parts, header.crcs, strict=True)):
             return "damaged"

@@ -1,24 +1,29 @@
 """The messages between publisher and writer. `docs/protocol.md` is the same in prose.
 
-A message is a ZeroMQ multipart message: part 0 is a msgpack array that begins with the opcode, the further parts (of
-DATA only) are the record's bytes. Nothing here builds an object from a name in a message, and every field is checked
-for type, sign and size before it is used.
+A message is a ZeroMQ multipart message: part 0 is a msgpack array that begins with the opcode, followed by the array's
+zlib.crc32; the further parts (of DATA only) are the record's bytes. Nothing here builds an object from a name in a
+message, and every field is checked for type, sign and size before it is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
+from zlib import crc32
 
 import msgpack
 
 from transport.errors import CodecError
+from transport.records import MAX_TEXT_BYTES, fitting
 
 PROTOCOL = 1
 MAX_HEADER_BYTES = 1 << 20
 _MAX_NUMBER = 1 << 63
+# msgpack readers may allocate what an array claims to hold before they have seen it, once for every level of nesting.
+_MAX_ARRAY = 4096
+_CRC_BYTES = 4
 
 
 class Opcode(IntEnum):
@@ -49,10 +54,16 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """publisher → writer: the newest record there is; sent when nothing else was for a while."""
+    """publisher → writer, four times a second: the newest record there is, and how far I have sent.
+
+    Whatever came before it on the connection and was not received is lost: `next_seq` is the record that the publisher
+    sends next under `generation`.
+    """
 
     opcode: ClassVar[Opcode] = Opcode.HEAD
     epoch: int
+    generation: int
+    next_seq: int
     head_seq: int
 
 
@@ -159,7 +170,7 @@ class Status:
 Message = Hello | Head | Data | Gap | Bye | Welcome | Refused | Fetch | Episode | Status
 _FIELDS: dict[type, tuple[type, ...]] = {
     Hello: (int, str, int, dict, dict, str),
-    Head: (int, int),
+    Head: (int, int, int, int),
     Data: (int, int, int, int, int, int, int, tuple),
     Gap: (int, int, int, int, str),
     Bye: (int,),
@@ -173,27 +184,28 @@ _MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # 
 
 
 def pack(message: Message) -> bytes:
-    """Part 0 of a message."""
-    if isinstance(message, Hello):  # astuple would copy the maps into dataclass-free form, at length
-        values: tuple[Any, ...] = (
-            message.protocol, message.session_id, message.epoch, message.schema, message.dataset, message.owner,
-        )  # fmt: skip
-    else:
-        values = astuple(message)
-    packed: bytes = msgpack.packb((int(message.opcode), *values))
-    return packed
+    """Part 0 of a message. Text for people is shortened to MAX_TEXT_BYTES: it must not keep a message from arriving."""
+    values = (getattr(message, name) for name in message.__slots__)
+    array = (int(message.opcode), *(fitting(value) if type(value) is str else value for value in values))
+    packed: bytes = msgpack.packb(array)
+    return packed + crc32(packed).to_bytes(_CRC_BYTES, "little")
 
 
 def unpack(data: bytes | memoryview) -> Message:
     """Read part 0 of a message.
 
     Raises:
-        CodecError: too long, not msgpack, an unknown opcode, or fields of another number, type or sign.
+        CodecError: too long, damaged, not msgpack, an unknown opcode, or fields of another number, type, size or sign.
     """
     if len(data) > MAX_HEADER_BYTES:
         raise CodecError(f"a message header of {len(data)} bytes found, expected at most {MAX_HEADER_BYTES}")
+    body, crc = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
+    if len(data) <= _CRC_BYTES or crc32(body) != int.from_bytes(crc, "little"):
+        raise CodecError(f"a message header of {len(data)} bytes is damaged")
     try:
-        values = msgpack.unpackb(data, use_list=False, strict_map_key=True)
+        values = msgpack.unpackb(
+            body, use_list=False, strict_map_key=True, max_array_len=_MAX_ARRAY, max_ext_len=0, ext_hook=_no_extension
+        )
     except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
         raise CodecError(f"a message header of {len(data)} bytes is not msgpack: {type(error).__name__}") from error
     if not isinstance(values, tuple) or not values or type(values[0]) is not int or values[0] not in _MESSAGES:
@@ -206,7 +218,15 @@ def unpack(data: bytes | memoryview) -> Message:
     for value in fields:
         if type(value) is int and not -1 <= value < _MAX_NUMBER:
             raise CodecError(f"{kind.opcode.name} holds the number {value}, out of range")
+        if type(value) is str and len(value) > MAX_TEXT_BYTES:
+            raise CodecError(
+                f"{kind.opcode.name} holds a text of {len(value)} characters, {MAX_TEXT_BYTES} are allowed"
+            )
         if type(value) is tuple and not all(type(crc) is int and 0 <= crc < 1 << 32 for crc in value):
             raise CodecError(f"{kind.opcode.name} holds CRCs that are not 32-bit numbers")
     message: Message = kind(*fields)
     return message
+
+
+def _no_extension(code: int, data: bytes) -> NoReturn:
+    raise ValueError("msgpack extensions are not part of the protocol")

@@ -1,12 +1,14 @@
 """What the publisher owes the writer: pure bookkeeping of one connection, without sockets or clocks.
 
 The writer asks with FETCH(generation, from_seq, max_bytes): records from `from_seq` on, as long as what was sent and
-not yet asked past stays within `max_bytes`. A greater generation rewinds; an older one is ignored.
+not yet asked past stays within `max_bytes`. A greater generation rewinds; an older one is ignored, and so is one that a
+later FETCH of the same generation has overtaken.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Protocol
 
 from transport.messages import Fetch
@@ -27,13 +29,16 @@ class Outbox:
         self.generation = -1
         self.cursor = 0
         self.durable_seq = 0
+        self._from_seq = 0
         self._window_bytes = 0
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
 
     def fetch(self, message: Fetch) -> bool:
-        """Take a FETCH; False if it belongs to another epoch or an older generation and is ignored."""
-        if message.epoch != self.epoch or message.generation < self.generation:
+        """Take a FETCH; False if it is of another epoch, overtaken or contradicts itself, and is ignored."""
+        if message.epoch != self.epoch or not 0 <= message.durable_seq < message.from_seq:
+            return False
+        if (message.generation, message.from_seq) < (self.generation, self._from_seq):
             return False
         self.durable_seq = max(self.durable_seq, message.durable_seq)
         if message.generation > self.generation:
@@ -41,9 +46,12 @@ class Outbox:
             self.cursor = message.from_seq
             self._sent.clear()
             self._sent_bytes = 0
+        elif message.from_seq == self._from_seq:
+            # Between two records the window only grows, so the greater of two is the newer one.
+            message = replace(message, max_bytes=max(message.max_bytes, self._window_bytes))
         while self._sent and self._sent[0][0] < message.from_seq:
             self._sent_bytes -= self._sent.popleft()[1]
-        self._window_bytes = message.max_bytes
+        self._from_seq, self._window_bytes = message.from_seq, message.max_bytes
         return True
 
     def may_send(self, head_seq: int) -> bool:
@@ -57,7 +65,7 @@ class Outbox:
         self.cursor += 1
 
     def skip_to(self, seq: int) -> None:
-        """The records before `seq` are gone."""
+        """The records before `seq` are gone, and have been named in a GAP."""
         self.cursor = max(self.cursor, seq)
 
 

@@ -212,7 +212,8 @@ class Publisher:
             return
         self._next_beat_s = now_s + _BEAT_S
         if self._welcome:
-            self._out(msg.Head(self._outbox.epoch, self._ring.head_seq))
+            outbox = self._outbox
+            self._out(msg.Head(outbox.epoch, outbox.generation, outbox.cursor, self._ring.head_seq))
         writer = self._writer
         self._link.offer(
             {

@@ -13,9 +13,12 @@ from typing import Any, ClassVar
 
 import msgpack
 
-from transport.errors import CodecError
+from transport.errors import CodecError, UsageError
 
-MAX_TEXT = 4096
+# UTF-8 bytes of a task or a detail; with them the largest event is well below MAX_EVENT_BYTES.
+MAX_TEXT_BYTES = 4096
+MAX_EVENT_BYTES = 16384
+_MAX_NUMBER = 1 << 63
 
 
 class RecordKind(IntEnum):
@@ -57,6 +60,14 @@ class EpisodeBegan:
     task: str
 
     def pack(self) -> bytes:
+        """As the ring holds it.
+
+        Raises:
+            UsageError: the task is too long; unlike a detail it is recorded data, so it is not shortened.
+        """
+        nbytes = len(self.task.encode(errors="replace"))
+        if nbytes > MAX_TEXT_BYTES:
+            raise UsageError(f"a task of {nbytes} bytes found, expected at most {MAX_TEXT_BYTES}; shorten it")
         return _pack(self.episode_id, self.task)
 
     @classmethod
@@ -76,7 +87,7 @@ class EpisodeEnded:
     detail: str = ""
 
     def pack(self) -> bytes:
-        return _pack(self.episode_id, self.frames, str(self.reason), self.detail[:MAX_TEXT])
+        return _pack(self.episode_id, self.frames, str(self.reason), fitting(self.detail))
 
     @classmethod
     def unpack(cls, data: bytes) -> EpisodeEnded:
@@ -109,7 +120,7 @@ class SessionEnded:
     detail: str = ""
 
     def pack(self) -> bytes:
-        return _pack(self.detail[:MAX_TEXT])
+        return _pack(fitting(self.detail))
 
     @classmethod
     def unpack(cls, data: bytes) -> SessionEnded:
@@ -135,20 +146,25 @@ def unpack_event(kind: int, data: bytes) -> Event:
     return event.unpack(data)
 
 
+def fitting(text: str) -> str:
+    """As much of a text for people as MAX_TEXT_BYTES of UTF-8 hold, with a mark in place of what is no character."""
+    return text.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
+
+
 def _pack(*fields: int | str) -> bytes:
-    packed: bytes = msgpack.packb(fields)
+    packed: bytes = msgpack.packb(fields, unicode_errors="replace")
     return packed
 
 
 def _unpack(data: bytes, *types: type) -> Any:
     try:
-        values = msgpack.unpackb(data, use_list=False, max_str_len=4 * MAX_TEXT, max_array_len=len(types))
+        values = msgpack.unpackb(data, use_list=False, max_str_len=MAX_TEXT_BYTES, max_array_len=len(types))
     except ValueError as error:
-        raise CodecError(f"a record of {len(data)} bytes is not msgpack: {error}") from error
+        raise CodecError(f"a record of {len(data)} bytes is not msgpack: {type(error).__name__}") from error
     if not isinstance(values, tuple) or [type(value) for value in values] != list(types):
         raise CodecError(f"a record holds {len(types)} values of types {[t.__name__ for t in types]}")
-    if any(isinstance(value, int) and value < 0 for value in values):
-        raise CodecError("a record's numbers are not negative")
+    if any(isinstance(value, int) and not 0 <= value < _MAX_NUMBER for value in values):
+        raise CodecError("a record's numbers are from 0 to 2**63 - 1")
     return values
 
 

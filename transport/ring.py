@@ -233,6 +233,8 @@ class LogRing:
             self._header[_H_EPISODE] = event.episode_id + 1
         elif isinstance(event, EpisodeEnded):
             self._header[_H_EPISODE] = 0
+        slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
+        slot.header[_S_FRAME] = 0
             self._header[_H_UNDECIDED] = event.episode_id + 1
         elif isinstance(event, Verdict):
             self._header[_H_UNDECIDED] = 0

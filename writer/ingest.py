@@ -116,8 +116,7 @@ class Ingest:
             if self._fetcher.accept(message, parts):
                 self._record(message, parts)
         elif isinstance(message, msg.Head):
-            if message.epoch == self._fetcher.epoch:
-                self._fetcher.head_seq = max(self._fetcher.head_seq, message.head_seq)
+            self._fetcher.head(message)
         elif isinstance(message, msg.Gap):
             if self._fetcher.gap(message) and self._recording is not None:
                 self._recording.lose(f"records {message.first_seq} to {message.last_seq}: {message.reason}")
@@ -259,6 +258,7 @@ class Ingest:
                 self._say(self._peer, fetch)
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + _BEAT_S
+            self._last_fetch = None  # said again with every beat, in case it was lost
             self._tell_episodes()
             self._beat()
         if self._orphan and now_s - self._last_word_s > _ORPHAN_SILENCE_S:

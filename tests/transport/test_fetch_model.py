@@ -1,0 +1,350 @@
+"""FETCH as a whole: both halves and a channel that loses, repeats, reorders and damages, under restarts of either side.
+
+Whatever happens, every record is accepted exactly once and in order, or named in a gap that says the truth.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from wire_strategies import small_schema
+
+from transport.fetcher import Fetcher
+from transport.messages import Data, Fetch, Gap, Head
+from transport.outbox import InFlight, Outbox
+from transport.records import RecordKind
+from transport.wire import part_sizes
+
+SCHEMA = small_schema(height=2, width=2)
+SIZES = part_sizes(SCHEMA)
+RECORD_BYTES = sum(SIZES)
+
+
+@dataclass
+class Sending:
+    done: bool = False
+
+
+@dataclass
+class Envelope:
+    message: Data | Gap | Head
+    parts: list[bytes] = field(default_factory=list)
+    sending: Sending = field(default_factory=Sending)
+
+
+def content(seq: int) -> tuple[RecordKind, list[bytes]]:
+    """Every fifth record is an event."""
+    if seq % 5 == 1:
+        return RecordKind.VERDICT, [seq.to_bytes(3, "big")]
+    return RecordKind.FRAME, [bytes([seq % 256]) * size for size in SIZES]
+
+
+class FetchModel(RuleBasedStateMachine):
+    @initialize(window=st.integers(1, 5 * RECORD_BYTES))
+    def start(self, window: int) -> None:
+        self.window = window
+        self.head = self.durable = 0
+        self.tail = 1
+        self.epoch = 0
+        # Of the writer's memory, then of what it had to give up as lost.
+        self.accepted: list[int] = []
+        self.lost: set[int] = set()
+        self.unconsumed: list[int] = []
+        self.down: list[Envelope] = []
+        self.up: list[Fetch] = []
+        self.in_flight = InFlight()
+        self.pointed: list[tuple[int, Sending]] = []
+        self.connect()
+
+    # -- connections and restarts ---------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """A fresh socket; what is under way on the old one may still arrive."""
+        self.epoch += 1
+        self.outbox = Outbox(self.epoch)
+        self.in_flight_bytes = 0
+        self.fetcher = Fetcher(
+            self.epoch,
+            max([self.durable, *self.accepted, *self.lost]),
+            SCHEMA,
+            self.window,
+            waiting_bytes=sum(self.unconsumed),
+        )
+
+    @rule()
+    def connection_breaks(self) -> None:
+        self.connect()
+
+    @rule()
+    def publisher_is_killed(self) -> None:
+        """Its messages stay in the network as copies: nothing points into the ring any more."""
+        for _, sending in self.pointed:
+            sending.done = True
+        self.in_flight = InFlight()
+        self.connect()
+
+    @rule()
+    def writer_is_killed(self) -> None:
+        self.forget_beyond(self.durable)
+        self.connect()
+
+    @rule(data=st.data())
+    def writer_loses_its_journal(self, data: st.DataObject) -> None:
+        self.durable = data.draw(st.integers(0, self.durable))
+        self.forget_beyond(self.durable)
+        self.connect()
+
+    def forget_beyond(self, seq: int) -> None:
+        self.accepted = [s for s in self.accepted if s <= seq]
+        self.lost = {s for s in self.lost if s <= seq}
+        self.unconsumed = []
+
+    # -- what the processes do ------------------------------------------------------------------------------------
+
+    @rule(count=st.integers(1, 6))
+    def control_appends(self, count: int) -> None:
+        self.head += count
+
+    @rule()
+    def writer_asks(self) -> None:
+        self.up.append(self.fetcher.fetch(self.durable))
+
+    @rule(data=st.data())
+    def writer_encodes(self, data: st.DataObject) -> None:
+        for _ in range(data.draw(st.integers(0, len(self.unconsumed)))):
+            self.fetcher.consumed(self.unconsumed.pop(0))
+
+    @rule(data=st.data())
+    def writer_makes_durable(self, data: st.DataObject) -> None:
+        self.durable = data.draw(st.integers(self.durable, self.fetcher.received_seq))
+
+    @rule()
+    def publisher_beats(self) -> None:
+        outbox = self.outbox
+        self.down.append(Envelope(Head(outbox.epoch, outbox.generation, outbox.cursor, self.head)))
+
+    @rule(limit=st.integers(1, 4))
+    def publisher_sends(self, limit: int) -> None:
+        outbox = self.outbox
+        if 0 < outbox.cursor < self.tail:
+            gap = Gap(outbox.epoch, outbox.generation, outbox.cursor, self.tail - 1, "gone")
+            self.down.append(Envelope(gap))
+            outbox.skip_to(self.tail)
+        for _ in range(limit):
+            if not outbox.may_send(self.head):
+                break
+            seq = outbox.cursor
+            assert seq >= self.tail
+            kind, parts = content(seq)
+            crcs = tuple(map(zlib.crc32, parts))
+            header = Data(outbox.epoch, outbox.generation, seq, kind, 0, seq, self.head, crcs)
+            envelope = Envelope(header, parts)
+            self.down.append(envelope)
+            self.in_flight.add(seq, envelope.sending)
+            self.pointed.append((seq, envelope.sending))
+            outbox.sent(sum(map(len, parts)))
+
+    @rule()
+    def publisher_frees(self) -> None:
+        self.tail = max(self.tail, min(self.in_flight.free_to(self.outbox.durable_seq), self.head + 1))
+
+    # -- what the channel does ------------------------------------------------------------------------------------
+
+    @rule(data=st.data(), again=st.booleans())
+    def fetch_arrives(self, data: st.DataObject, again: bool) -> None:
+        if self.up:
+            position = data.draw(st.integers(0, len(self.up) - 1))
+            self.outbox.fetch(self.up[position] if again else self.up.pop(position))
+
+    @rule(data=st.data(), again=st.booleans(), damaged=st.booleans())
+    def message_arrives(self, data: st.DataObject, again: bool, damaged: bool) -> None:
+        if self.down:
+            position = data.draw(st.integers(0, min(len(self.down) - 1, 3)))
+            envelope = self.down[position] if again else self.down.pop(position)
+            if damaged and envelope.parts:
+                parts = [bytes([part[0] ^ 1]) + part[1:] for part in envelope.parts]
+                envelope = replace(envelope, parts=parts)
+            self.take(envelope)
+            envelope.sending.done = not again
+
+    @rule(data=st.data())
+    def messages_are_lost(self, data: st.DataObject) -> None:
+        keep = data.draw(st.integers(0, len(self.down)))
+        for envelope in self.down[keep:]:
+            envelope.sending.done = True
+        self.down, self.up = self.down[:keep], []
+
+    def take(self, envelope: Envelope) -> None:
+        message = envelope.message
+        if isinstance(message, Head):
+            self.fetcher.head(message)
+        elif isinstance(message, Gap):
+            first = self.fetcher.next_seq
+            if self.fetcher.gap(message):
+                assert message.first_seq == first
+                self.lost |= set(range(message.first_seq, message.last_seq + 1))
+        elif self.fetcher.accept(message, envelope.parts):
+            assert (message.kind, envelope.parts) == content(message.seq)
+            self.accepted.append(message.seq)
+            self.unconsumed.append(sum(map(len, envelope.parts)))
+
+    # -- what must hold -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def accepted_once_and_in_order(self) -> None:
+        if hasattr(self, "fetcher"):
+            assert self.accepted == sorted(set(self.accepted))
+            assert not self.lost & set(self.accepted)
+            assert sorted([*self.accepted, *self.lost]) == list(range(1, self.fetcher.next_seq))
+
+    @invariant()
+    def only_freed_records_are_named_in_gaps(self) -> None:
+        if hasattr(self, "fetcher"):
+            assert all(seq < self.tail for seq in self.lost)
+
+    @invariant()
+    def no_slot_is_freed_that_a_message_points_at(self) -> None:
+        if hasattr(self, "fetcher"):
+            assert all(seq >= self.tail for seq, sending in self.pointed if not sending.done)
+
+    @invariant()
+    def the_window_holds(self) -> None:
+        if not hasattr(self, "fetcher"):
+            return
+        generation = self.fetcher.fetch(self.durable).generation
+        current = {
+            envelope.message.seq: sum(map(len, envelope.parts))
+            for envelope in self.down
+            if isinstance(envelope.message, Data)
+            and (envelope.message.epoch, envelope.message.generation) == (self.epoch, generation)
+            and envelope.message.seq >= self.fetcher.next_seq
+        }
+        under_way = sum(current.values()) + self.fetcher.waiting_bytes
+        if current:
+            assert under_way < self.window + RECORD_BYTES
+
+    def teardown(self) -> None:
+        """On a channel that works, everything arrives within a few beats, with nobody else's help."""
+        if not hasattr(self, "fetcher"):
+            return
+        for _ in range(2 * self.head + 10):
+            self.up.append(self.fetcher.fetch(self.durable))
+            while self.up:
+                self.outbox.fetch(self.up.pop(0))
+            self.publisher_sends(4)
+            self.publisher_beats()
+            while self.down:
+                envelope = self.down.pop(0)
+                self.take(envelope)
+                envelope.sending.done = True
+            while self.unconsumed:
+                self.fetcher.consumed(self.unconsumed.pop(0))
+        assert self.fetcher.received_seq == self.head
+        self.accepted_once_and_in_order()
+        self.durable = self.fetcher.received_seq
+        self.outbox.fetch(self.fetcher.fetch(self.durable))
+        self.publisher_frees()
+        assert self.tail == self.head + 1
+
+
+FetchModel.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestFetch = FetchModel.TestCase
+
+
+def connected(window: int = 10 * RECORD_BYTES) -> tuple[Outbox, Fetcher]:
+    outbox, fetcher = Outbox(7), Fetcher(7, 0, SCHEMA, window)
+    assert outbox.fetch(fetcher.fetch(0))
+    return outbox, fetcher
+
+
+def data(seq: int, *, generation: int = 0, epoch: int = 7, kind: int | None = None) -> tuple[Data, list[bytes]]:
+    found, parts = content(seq)
+    kind = found if kind is None else kind
+    return Data(epoch, generation, seq, kind, 0, seq, 99, tuple(map(zlib.crc32, parts))), parts
+
+
+def test_a_lost_last_record_is_noticed_by_the_next_head() -> None:
+    outbox, fetcher = connected()
+    outbox.sent(9)  # and lost, and nothing follows
+    before = fetcher.fetch(0)
+    fetcher.head(Head(7, outbox.generation, outbox.cursor, 1))
+    after = fetcher.fetch(0)
+    assert (after.generation, after.from_seq) == (before.generation + 1, 1)
+    assert outbox.fetch(after)
+    assert outbox.cursor == 1
+
+
+@pytest.mark.parametrize("head", [Head(7, 0, 1, 50), Head(7, -1, 0, 50), Head(6, 0, 9, 50), Head(7, 5, 9, 50)])
+def test_a_head_that_proves_no_loss_asks_for_nothing(head: Head) -> None:
+    _, fetcher = connected()
+    fetcher.head(head)
+    assert fetcher.fetch(0).generation == 0
+
+
+@pytest.mark.parametrize("last_seq", [0, -1])
+def test_a_gap_never_leads_backwards(last_seq: int) -> None:
+    _, fetcher = connected()
+    assert fetcher.accept(*data(1))
+    assert not fetcher.gap(Gap(7, 0, 2, last_seq, ""))
+    assert fetcher.next_seq == 2
+    assert fetcher.refused == {"stale gap": 1}
+
+
+def test_an_unknown_kind_is_asked_for_again_not_counted_as_received() -> None:
+    """Its payload could not be read later, and the record would be missing without a word."""
+    _, fetcher = connected()
+    assert not fetcher.accept(*data(1, kind=77))
+    assert fetcher.refused == {"unknown kind": 1}
+    assert fetcher.fetch(0).generation == 1
+    assert fetcher.fetch(0).from_seq == 1
+
+
+@pytest.mark.parametrize(
+    ("fetch", "taken"),
+    [
+        (Fetch(7, 0, 3, 100, 2), True),
+        (Fetch(7, 0, 3, 100, 3), False),
+        (Fetch(7, 0, 3, 100, -1), False),
+        (Fetch(7, 0, 0, 100, 0), False),
+        (Fetch(7, -1, 3, 100, 0), False),
+        (Fetch(6, 0, 3, 100, 0), False),
+    ],
+)
+def test_a_fetch_that_contradicts_itself_frees_nothing(fetch: Fetch, taken: bool) -> None:
+    outbox = Outbox(7)
+    outbox.fetch(Fetch(7, 0, 1, 100, 0))
+    assert outbox.fetch(fetch) is taken
+    assert outbox.durable_seq == (2 if taken else 0)
+
+
+def test_an_overtaken_fetch_does_not_widen_the_window() -> None:
+    outbox = Outbox(7)
+    assert outbox.fetch(Fetch(7, 0, 1, 100, 0))
+    outbox.sent(60)
+    assert outbox.fetch(Fetch(7, 0, 2, 40, 0))
+    assert not outbox.fetch(Fetch(7, 0, 1, 100, 0))
+    outbox.sent(60)
+    assert not outbox.may_send(99)
+
+
+def test_in_flight_waits_for_the_oldest_that_is_not_done() -> None:
+    in_flight = InFlight()
+    sendings = [Sending() for _ in range(4)]
+    for seq, sending in enumerate(sendings, 1):
+        in_flight.add(seq, sending)
+    assert in_flight.free_to(4) == 1
+    sendings[0].done = sendings[2].done = True
+    assert in_flight.free_to(4) == 2
+    in_flight.add(1, again := Sending())  # asked for again in a new generation
+    sendings[1].done = sendings[3].done = True
+    assert in_flight.free_to(4) == 1
+    again.done = True
+    assert in_flight.free_to(4) == 5
+    assert in_flight.free_to(2) == 3
