@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 _ABOUT = {
     "record": "record episodes into a LeRobotDataset",
     "writer": "encode and write datasets for recorders on other machines",
+    "keys": "make the keys of a writer and its recorders",
     "verify": "decode a dataset's videos and compare them with its rows",
 }
 
