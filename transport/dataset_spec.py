@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +13,16 @@ from transport.errors import UsageError
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
 _REPO_ID = re.compile(f"{_NAME}/{_NAME}")
 OptionValue = str | int | float
+_MAX_TEXT = 256
+_MAX_PATH = 4096
+_MAX_THREADS = 256
+_MAX_OPTIONS = 64
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+# Encoders read and write files where such options tell them to; over the network nobody chooses a path.
+_FILE_OPTION = re.compile(
+    r"(?:^|[:=\-_])(?:\w*file|\w*stats|dump-yuv|csv|\w*path|save|load|recon|errlog|opencl-clbin|dolby-vision-rpu|"
+    r"dhdr10-info|fgs-table|scaling-list|config)(?:[=:]|$)"
+)
 
 
 @dataclass
@@ -68,6 +79,16 @@ class DatasetSpec:
             )
         if not 0 < self.fps <= 1000:
             raise UsageError(f"{self.fps} frames per second found, expected 1 to 1000; set --dataset.fps")
+        if self.root is not None:
+            _check_text(self.root, "root", _MAX_PATH)
+        if self.robot_type is not None:
+            _check_text(self.robot_type, "robot_type", _MAX_TEXT)
+        if self.encoder_threads is not None and not 0 <= self.encoder_threads <= _MAX_THREADS:
+            raise UsageError(
+                f"{self.encoder_threads} encoder threads found, expected 0 to {_MAX_THREADS}; set "
+                "--dataset.encoder_threads"
+            )
+        _check_encoder(self.rgb_encoder)
 
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)
@@ -81,9 +102,6 @@ class DatasetSpec:
         """
         found = _checked(value, _SPEC_TYPES, "dataset")
         encoder = _checked(found["rgb_encoder"], _ENCODER_TYPES, "rgb_encoder")
-        options = encoder["extra_options"]
-        if len(options) > 64 or not all(isinstance(k, str) and isinstance(v, OptionValue) for k, v in options.items()):
-            raise UsageError("rgb_encoder.extra_options maps at most 64 names to text or numbers")
         return cls(**{**found, "rgb_encoder": EncoderSpec(**encoder)})
 
 
@@ -110,6 +128,39 @@ _ENCODER_TYPES: dict[str, tuple[type, ...]] = {
 }
 assert set(_SPEC_TYPES) == {f.name for f in fields(DatasetSpec)}
 assert set(_ENCODER_TYPES) == {f.name for f in fields(EncoderSpec)}
+
+
+def _check_text(text: str, name: str, limit: int) -> None:
+    if not 0 < len(text) <= limit or _UNPRINTABLE.search(text):
+        raise UsageError(
+            f"--dataset.{name}={text[:_MAX_TEXT]!r} found, expected 1 to {limit} characters that can be printed"
+        )
+
+
+def _check_encoder(spec: EncoderSpec) -> None:
+    flag = "rgb_encoder"
+    for name in ("vcodec", "pix_fmt", "video_backend"):
+        _check_text(getattr(spec, name), f"{flag}.{name}", _MAX_TEXT)
+    if isinstance(spec.preset, str):
+        _check_text(spec.preset, f"{flag}.preset", _MAX_TEXT)
+    if spec.crf is not None and not math.isfinite(spec.crf):
+        raise UsageError(f"--dataset.{flag}.crf={spec.crf} found, expected a number")
+    options = spec.extra_options
+    if len(options) > _MAX_OPTIONS:
+        raise UsageError(f"{len(options)} options of the encoder found, expected at most {_MAX_OPTIONS}")
+    for key, value in options.items():
+        if not isinstance(key, str) or not isinstance(value, OptionValue) or isinstance(value, bool):
+            raise UsageError(f"--dataset.{flag}.extra_options maps names to text or numbers")
+        _check_text(key, f"{flag}.extra_options", _MAX_TEXT)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--dataset.{flag}.extra_options: {key}={value} found, expected a number")
+        if isinstance(value, str):
+            _check_text(value, f"{flag}.extra_options", _MAX_PATH)
+        if any(mark in f"{key}{value}" for mark in "/\\") or _FILE_OPTION.search(f"{key}={value}"):
+            raise UsageError(
+                f"--dataset.{flag}.extra_options: {key}={str(value)[:_MAX_TEXT]} names a file, which an encoder must "
+                "not; leave it out"
+            )
 
 
 def _checked(value: object, types: Mapping[str, tuple[type, ...]], what: str) -> dict[str, Any]:

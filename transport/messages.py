@@ -219,9 +219,7 @@ def unpack(data: bytes | memoryview) -> Message:
         if type(value) is int and not -1 <= value < _MAX_NUMBER:
             raise CodecError(f"{kind.opcode.name} holds the number {value}, out of range")
         if type(value) is str and len(value) > MAX_TEXT_BYTES:
-            raise CodecError(
-                f"{kind.opcode.name} holds a text of {len(value)} characters, {MAX_TEXT_BYTES} are allowed"
-            )
+            raise CodecError(f"{kind.opcode.name} holds a text of {len(value)} characters, over {MAX_TEXT_BYTES}")
         if type(value) is tuple and not all(type(crc) is int and 0 <= crc < 1 << 32 for crc in value):
             raise CodecError(f"{kind.opcode.name} holds CRCs that are not 32-bit numbers")
     message: Message = kind(*fields)

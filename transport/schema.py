@@ -7,6 +7,7 @@ follow it as planes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,13 @@ _DEPTH_DTYPES = frozenset(["uint16", "float32"])
 # LeRobot fills these itself (lerobot.utils.constants.DEFAULT_FEATURES).
 _RESERVED = frozenset(["timestamp", "frame_index", "episode_index", "index", "task_index", "task"])
 _MAX_DIMENSION = 1 << 20
+_MAX_DIMENSIONS = 8
+# A frame's row, and each of its pictures, is one part of a message.
+MAX_PART_BYTES = 1 << 28
+# With these a schema fits into a HELLO, and a HELLO into the link to the publisher.
+_MAX_STREAMS = 512
+_MAX_NAME_BYTES = 128
+_MAX_ALL_NAMES_BYTES = 1 << 16
 
 HWC = ("height", "width", "channels")
 CHW = ("channels", "height", "width")
@@ -60,14 +68,20 @@ class Stream:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key) or ".." in self.key:
-            raise SchemaError(f"stream name {self.key!r} is not of letters, digits, '_', '-' and '.'; rename it")
+            raise SchemaError(f"stream name {self.key[:200]!r} is not of letters, digits, '_', '-' and '.'; rename it")
         if self.key in _RESERVED:
             raise SchemaError(f"stream name {self.key!r} is one that LeRobot fills itself; rename it")
         allowed = {Kind.ROW: _ROW_DTYPES, Kind.VIDEO: _VIDEO_DTYPES, Kind.DEPTH: _DEPTH_DTYPES}[self.kind]
         if self.dtype not in allowed:
             raise SchemaError(f"{self.key}: dtype {self.dtype} found, expected one of {', '.join(sorted(allowed))}")
         if not self.shape or any(not 0 < n < _MAX_DIMENSION for n in self.shape):
-            raise SchemaError(f"{self.key}: shape {self.shape} found, expected at least one dimension, each positive")
+            raise SchemaError(
+                f"{self.key}: shape {self.shape[:9]} found, expected at least one dimension, each positive"
+            )
+        if len(self.shape) > _MAX_DIMENSIONS:
+            raise SchemaError(f"{self.key}: {len(self.shape)} dimensions found, expected at most {_MAX_DIMENSIONS}")
+        if any(len(name.encode(errors="replace")) > _MAX_NAME_BYTES for name in self.names or ()):
+            raise SchemaError(f"{self.key}: names of elements have at most {_MAX_NAME_BYTES} bytes; shorten them")
         if self.kind is not Kind.ROW:
             if len(self.shape) != 3 or self.names not in (HWC, CHW):
                 raise SchemaError(f"{self.key}: a picture has three dimensions, named {HWC} or {CHW}")
@@ -78,9 +92,14 @@ class Stream:
                 )
 
     @property
+        if self.wire_nbytes > MAX_PART_BYTES:
+            raise SchemaError(
+                f"{self.key}: {self.wire_nbytes} bytes of one frame found, expected at most {MAX_PART_BYTES}; make it "
+                "smaller"
+            )
     def nbytes(self) -> int:
         """Bytes of one value as the source delivers it."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
     @property
     def channels_first(self) -> bool:
@@ -112,7 +131,7 @@ class Stream:
 
     @property
     def wire_nbytes(self) -> int:
-        return int(np.dtype(self.wire_dtype).itemsize * np.prod(self.wire_shape, dtype=np.int64))
+        return np.dtype(self.wire_dtype).itemsize * math.prod(self.wire_shape)
 
     def feature(self) -> dict[str, Any]:
         """The entry of LeRobot's `features` for this stream, as `info.json` holds it before the first episode."""
@@ -183,6 +202,17 @@ class Schema:
         """As msgpack-able maps and lists."""
         return {
             "streams": [_stream_to_wire(s) for s in self.streams],
+        declared = (*self.streams, *self.telemetry)
+        if len(declared) > _MAX_STREAMS:
+            raise SchemaError(f"{len(declared)} streams found, expected at most {_MAX_STREAMS}; join some into one")
+        names_bytes = sum(len(name.encode(errors="replace")) for stream in declared for name in stream.names or ())
+        if names_bytes > _MAX_ALL_NAMES_BYTES:
+            raise SchemaError(
+                f"{names_bytes} bytes of names found, expected at most {_MAX_ALL_NAMES_BYTES}; shorten them"
+            )
+        row_bytes = sum(stream.nbytes for stream in (*self.rows, *self.sidecar))
+        if row_bytes > MAX_PART_BYTES:
+            raise SchemaError(f"rows of {row_bytes} bytes found, expected at most {MAX_PART_BYTES}; leave some out")
             "telemetry": [_stream_to_wire(s) for s in self.telemetry],
         }
 
@@ -196,8 +226,8 @@ class Schema:
         if not isinstance(value, Mapping) or set(value) != {"streams", "telemetry"}:
             raise SchemaError("a schema is a map of 'streams' and 'telemetry'")
         lists = [value["streams"], value["telemetry"]]
-        if not all(isinstance(items, list | tuple) and len(items) <= 1024 for items in lists):
-            raise SchemaError("a schema holds two lists of at most 1024 streams")
+        if not all(isinstance(items, list | tuple) and len(items) <= _MAX_STREAMS for items in lists):
+            raise SchemaError(f"a schema holds two lists of at most {_MAX_STREAMS} streams")
         streams, telemetry = (tuple(_stream_from_wire(item) for item in items) for items in lists)
         return cls(streams, telemetry)
 
@@ -213,8 +243,8 @@ def _stream_from_wire(value: object) -> Stream:
     key, dtype, shape, kind, names = value
     if not isinstance(key, str) or not isinstance(dtype, str) or kind not in {str(k) for k in Kind}:
         raise SchemaError("a stream's key and dtype are text, its kind one of video, depth, row")
-    if not isinstance(shape, list | tuple) or len(shape) > 8 or not all(type(n) is int for n in shape):
-        raise SchemaError(f"{key[:128]}: a shape is a list of at most 8 whole numbers")
+    if not isinstance(shape, list | tuple) or not all(type(n) is int for n in shape[: _MAX_DIMENSIONS + 1]):
+        raise SchemaError(f"{key[:128]!r}: a shape is a list of whole numbers")
     if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
-        raise SchemaError(f"{key[:128]}: names are a list of text, or nothing")
+        raise SchemaError(f"{key[:128]!r}: names are a list of text, or nothing")
     return Stream(key, dtype, tuple(shape), Kind(kind), None if names is None else tuple(names))

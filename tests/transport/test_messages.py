@@ -42,14 +42,15 @@ def read(data: bytes) -> msg.Message | None:
     tracemalloc.start()
     try:
         return msg.unpack(data)
-    except CodecError as error:
-        assert "\n" not in str(error)
-        assert len(str(error)) < 300
-        return None
+    except CodecError as found:
+        error = str(found)
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 48 * len(data) + (1 << 20)
+    assert "\n" not in error
+    assert len(error) < 300
+    return None
 
 
 @given(st.binary(max_size=2000))

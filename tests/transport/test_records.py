@@ -37,9 +37,10 @@ def test_every_event_comes_back_as_it_was(event: Event) -> None:
 @given(st.integers(-1, 300), st.binary(max_size=300))
 def test_any_bytes_are_an_event_or_a_codec_error(kind: int, data: bytes) -> None:
     try:
-        unpack_event(kind, data)
-    except CodecError as error:
-        assert "\n" not in str(error)
+        event = unpack_event(kind, data)
+    except CodecError:
+        return
+    assert event.kind == kind
 
 
 @given(st.sampled_from([kind for kind in RecordKind if kind is not RecordKind.FRAME]), st.lists(VALUES, max_size=5))
