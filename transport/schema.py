@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -73,7 +73,9 @@ class Stream:
             raise SchemaError(f"stream name {self.key!r} is one that LeRobot fills itself; rename it")
         allowed = {Kind.ROW: _ROW_DTYPES, Kind.VIDEO: _VIDEO_DTYPES, Kind.DEPTH: _DEPTH_DTYPES}[self.kind]
         if self.dtype not in allowed:
-            raise SchemaError(f"{self.key}: dtype {self.dtype} found, expected one of {', '.join(sorted(allowed))}")
+            raise SchemaError(
+                f"{self.key}: dtype {self.dtype[:64]!r} found, expected one of {', '.join(sorted(allowed))}"
+            )
         if not self.shape or any(not 0 < n < _MAX_DIMENSION for n in self.shape):
             raise SchemaError(
                 f"{self.key}: shape {self.shape[:9]} found, expected at least one dimension, each positive"
@@ -90,13 +92,13 @@ class Stream:
                 raise SchemaError(
                     f"{self.key}: {self.channels} channels found in shape {self.shape}, expected {expected_channels}"
                 )
-
-    @property
         if self.wire_nbytes > MAX_PART_BYTES:
             raise SchemaError(
                 f"{self.key}: {self.wire_nbytes} bytes of one frame found, expected at most {MAX_PART_BYTES}; make it "
                 "smaller"
             )
+
+    @property
     def nbytes(self) -> int:
         """Bytes of one value as the source delivers it."""
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
@@ -144,14 +146,39 @@ class Stream:
         return feature
 
 
+class LoopFlag(IntFlag):
+    """Under which conditions a frame was recorded; the bits of `onbeat.loop_flags`."""
+
+    PACED = 1
+    FIFO = 2
+    MEMORY_LOCKED = 4
+    RING_LOCKED = 8
+    TIMER_SLACK = 16
+    PINNED = 32
+    CPU_AWAKE = 64
+    GC_PAUSED = 128
+
+
 # What the loop itself measures in every frame; stored in the sidecar, never as columns.
-# Times are CLOCK_MONOTONIC of the robot machine in nanoseconds.
+# Times are CLOCK_MONOTONIC of the robot machine in nanoseconds. The five sections in whole microseconds (`_us`) cover
+# the time from the end of the previous frame's action to the end of this frame's: publishing the previous frame and
+# looking ahead, waiting for the slot, then policy, teleoperator and step (the rest of the source's tick). Ring fill,
+# ring size and writer lag (records not yet durable) count records and are those of the moment of publishing.
 LOOP_TELEMETRY = (
     Stream("onbeat.scheduled_ns", "int64", (1,)),
     Stream("onbeat.started_ns", "int64", (1,)),
     Stream("onbeat.action_sent_ns", "int64", (1,)),
     Stream("onbeat.missed_slots", "uint32", (1,)),
     Stream("onbeat.is_intervention", "bool", (1,)),
+    Stream("onbeat.loop_flags", "uint32", (1,)),
+    Stream("onbeat.publish_us", "uint32", (1,)),
+    Stream("onbeat.wait_us", "uint32", (1,)),
+    Stream("onbeat.policy_us", "uint32", (1,)),
+    Stream("onbeat.teleop_us", "uint32", (1,)),
+    Stream("onbeat.step_us", "uint32", (1,)),
+    Stream("onbeat.ring_fill", "uint32", (1,)),
+    Stream("onbeat.ring_slots", "uint32", (1,)),
+    Stream("onbeat.writer_lag", "uint32", (1,)),
 )
 
 
@@ -175,6 +202,17 @@ class Schema:
             seen.add(stream.key)
         if any(stream.kind is not Kind.ROW for stream in self.telemetry):
             raise SchemaError("telemetry holds row streams only; declare pictures as streams")
+        declared = (*self.streams, *self.telemetry)
+        if len(declared) > _MAX_STREAMS:
+            raise SchemaError(f"{len(declared)} streams found, expected at most {_MAX_STREAMS}; join some into one")
+        names_bytes = sum(len(name.encode(errors="replace")) for stream in declared for name in stream.names or ())
+        if names_bytes > _MAX_ALL_NAMES_BYTES:
+            raise SchemaError(
+                f"{names_bytes} bytes of names found, expected at most {_MAX_ALL_NAMES_BYTES}; shorten them"
+            )
+        row_bytes = sum(stream.nbytes for stream in (*self.rows, *self.sidecar))
+        if row_bytes > MAX_PART_BYTES:
+            raise SchemaError(f"rows of {row_bytes} bytes found, expected at most {MAX_PART_BYTES}; leave some out")
 
     @cached_property
     def rows(self) -> tuple[Stream, ...]:
@@ -202,17 +240,6 @@ class Schema:
         """As msgpack-able maps and lists."""
         return {
             "streams": [_stream_to_wire(s) for s in self.streams],
-        declared = (*self.streams, *self.telemetry)
-        if len(declared) > _MAX_STREAMS:
-            raise SchemaError(f"{len(declared)} streams found, expected at most {_MAX_STREAMS}; join some into one")
-        names_bytes = sum(len(name.encode(errors="replace")) for stream in declared for name in stream.names or ())
-        if names_bytes > _MAX_ALL_NAMES_BYTES:
-            raise SchemaError(
-                f"{names_bytes} bytes of names found, expected at most {_MAX_ALL_NAMES_BYTES}; shorten them"
-            )
-        row_bytes = sum(stream.nbytes for stream in (*self.rows, *self.sidecar))
-        if row_bytes > MAX_PART_BYTES:
-            raise SchemaError(f"rows of {row_bytes} bytes found, expected at most {MAX_PART_BYTES}; leave some out")
             "telemetry": [_stream_to_wire(s) for s in self.telemetry],
         }
 
@@ -241,7 +268,7 @@ def _stream_from_wire(value: object) -> Stream:
     if not isinstance(value, list | tuple) or len(value) != 5:
         raise SchemaError("a stream is a list of key, dtype, shape, kind and names")
     key, dtype, shape, kind, names = value
-    if not isinstance(key, str) or not isinstance(dtype, str) or kind not in {str(k) for k in Kind}:
+    if not all(isinstance(text, str) for text in (key, dtype, kind)) or kind not in {str(k) for k in Kind}:
         raise SchemaError("a stream's key and dtype are text, its kind one of video, depth, row")
     if not isinstance(shape, list | tuple) or not all(type(n) is int for n in shape[: _MAX_DIMENSIONS + 1]):
         raise SchemaError(f"{key[:128]!r}: a shape is a list of whole numbers")
