@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -146,14 +146,39 @@ class Stream:
         return feature
 
 
+class LoopFlag(IntFlag):
+    """Under which conditions a frame was recorded; the bits of `onbeat.loop_flags`."""
+
+    PACED = 1
+    FIFO = 2
+    MEMORY_LOCKED = 4
+    RING_LOCKED = 8
+    TIMER_SLACK = 16
+    PINNED = 32
+    CPU_AWAKE = 64
+    GC_PAUSED = 128
+
+
 # What the loop itself measures in every frame; stored in the sidecar, never as columns.
-# Times are CLOCK_MONOTONIC of the robot machine in nanoseconds.
+# Times are CLOCK_MONOTONIC of the robot machine in nanoseconds. The five sections in whole microseconds (`_us`) cover
+# the time from the end of the previous frame's action to the end of this frame's: publishing the previous frame and
+# looking ahead, waiting for the slot, then policy, teleoperator and step (the rest of the source's tick). Ring fill,
+# ring size and writer lag (records not yet durable) count records and are those of the moment of publishing.
 LOOP_TELEMETRY = (
     Stream("onbeat.scheduled_ns", "int64", (1,)),
     Stream("onbeat.started_ns", "int64", (1,)),
     Stream("onbeat.action_sent_ns", "int64", (1,)),
     Stream("onbeat.missed_slots", "uint32", (1,)),
     Stream("onbeat.is_intervention", "bool", (1,)),
+    Stream("onbeat.loop_flags", "uint32", (1,)),
+    Stream("onbeat.publish_us", "uint32", (1,)),
+    Stream("onbeat.wait_us", "uint32", (1,)),
+    Stream("onbeat.policy_us", "uint32", (1,)),
+    Stream("onbeat.teleop_us", "uint32", (1,)),
+    Stream("onbeat.step_us", "uint32", (1,)),
+    Stream("onbeat.ring_fill", "uint32", (1,)),
+    Stream("onbeat.ring_slots", "uint32", (1,)),
+    Stream("onbeat.writer_lag", "uint32", (1,)),
 )
 
 
