@@ -10,6 +10,7 @@ _ABOUT = {
     "writer": "encode and write datasets for recorders on other machines",
     "keys": "make the keys of a writer and its recorders",
     "verify": "decode a dataset's videos and compare them with its rows",
+    "loadtest": "certify a machine with a load as heavy as the real one, without a robot",
 }
 
 

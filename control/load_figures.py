@@ -1,0 +1,98 @@
+"""What the ticks of a run say about its timing, from start times alone: the same for a loop that keeps a grid and for
+one that does not (`scripts/bench.py` compares both).
+
+The grid of an episode begins at its first tick's slot and never moves. Percentiles and period error are as
+`transport.timing` defines them. Beyond those:
+
+    lateness       for every slot of the grid: the first tick start at or after it, minus the slot. A slot in which no
+                   tick started counts with the next start, so skipping ticks makes nothing look better
+    action         the same with the time at which that tick's action was sent
+    missed ticks   slots in which no tick started
+    drift          the last tick's start minus the time that its row claims (rows count frames: frame_index / fps)
+    effective fps  intervals per second of recording
+    gap            from the end of an episode's last tick period to the first tick of the next episode
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.pacer import SECOND_NS
+from transport.timing import Figures, figures_us, period_error_ns
+
+
+@dataclass(frozen=True, slots=True)
+class TickFigures:
+    """See the module's text.
+
+    Attributes:
+        drift_s: of the episode in which it is greatest.
+        effective_fps: None before the second tick.
+        gap_ms: (median, greatest); None with a single episode.
+    """
+
+    ticks: int
+    episodes: int
+    missed_ticks: int
+    effective_fps: float | None
+    drift_s: float
+    period_error_us: Figures | None
+    lateness_us: Figures | None
+    action_us: Figures | None
+    gap_ms: tuple[float, float] | None
+
+
+def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
+    """Figures of a run.
+
+    Args:
+        ticks: dtype `load_trace.TICK_DTYPE`, in order.
+        fps: of the grid.
+    """
+    period_ns = SECOND_NS / fps
+    errors, lateness, action, gaps = [], [], [], []
+    missed, intervals, span_ns, drift_ns = 0, 0, 0, 0.0
+    last_start_ns: int | None = None
+    numbers = np.unique(ticks["episode"])
+    for number in numbers:
+        episode = ticks[ticks["episode"] == number]
+        starts = episode["started_ns"]
+        t0_ns = int(episode["scheduled_ns"][0])
+        if last_start_ns is not None:
+            gaps.append((int(starts[0]) - last_start_ns - period_ns) / 1e6)
+        last_start_ns = int(starts[-1])
+        errors.append(period_error_ns(starts, fps))
+        slots = _slots(t0_ns, last_start_ns, fps)
+        served = np.searchsorted(starts, slots)
+        lateness.append(starts[served] - slots)
+        action.append(episode["action_sent_ns"][served] - slots)
+        missed += len(slots) - len(np.unique(served))
+        intervals += len(starts) - 1
+        span_ns += last_start_ns - int(starts[0])
+        drift_ns = max(drift_ns, last_start_ns - t0_ns - (len(starts) - 1) * period_ns, key=abs)
+    return TickFigures(
+        ticks=len(ticks),
+        episodes=len(numbers),
+        missed_ticks=missed,
+        effective_fps=intervals * SECOND_NS / span_ns if span_ns else None,
+        drift_s=drift_ns / SECOND_NS,
+        period_error_us=_figures(errors),
+        lateness_us=_figures(lateness),
+        action_us=_figures(action),
+        gap_ms=(float(np.median(gaps)), max(gaps)) if gaps else None,
+    )
+
+
+def _slots(t0_ns: int, last_start_ns: int, fps: int) -> NDArray[np.int64]:
+    """The times of all slots up to the last tick's."""
+    # The greatest k with k * 10**9 // fps <= last_start_ns - t0_ns, and one more: slots are rounded down.
+    count = ((last_start_ns - t0_ns + 1) * fps - 1) // SECOND_NS + 1
+    return t0_ns + np.arange(count, dtype=np.int64) * SECOND_NS // fps
+
+
+def _figures(parts: list[NDArray[Any]]) -> Figures | None:
+    return figures_us(np.concatenate(parts)) if parts else None
