@@ -228,13 +228,13 @@ class LogRing:
         slot.header[_S_KIND] = event.kind
         slot.header[_S_LENGTH] = len(data)
         slot.header[_S_CRC_KNOWN] = 0
+        slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
+        slot.header[_S_FRAME] = 0
         if isinstance(event, EpisodeBegan):
             self._header[_H_FRAMES] = 0
             self._header[_H_EPISODE] = event.episode_id + 1
         elif isinstance(event, EpisodeEnded):
             self._header[_H_EPISODE] = 0
-        slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
-        slot.header[_S_FRAME] = 0
             self._header[_H_UNDECIDED] = event.episode_id + 1
         elif isinstance(event, Verdict):
             self._header[_H_UNDECIDED] = 0
