@@ -66,14 +66,39 @@ class EpisodeFlags:
 class TimingFlags:
     # Microseconds that the loop spins before each tick instead of sleeping.
     spin_us: float = 200
-    # Lock the log ring into memory: "auto" (best effort), "require" (refuse if not permitted) or "off".
+    # Run the loop's thread before everybody else (SCHED_FIFO): "auto" (best effort), "require" or "off".
+    realtime: str = "auto"
+    # Priority of the loop's thread from 1 to 99; interrupts have 50.
+    priority: int = 50
+    # Lock log ring and control process into memory: "auto" (best effort), "require" (the ring at least) or "off".
     lock_memory: str = "auto"
+    # Processor on which the loop runs alone among onbeat's threads; default: any.
+    cpu: int | None = None
+    # Processors for all other processes, for example 0,2-3; default: all but --timing.cpu.
+    others_cpus: str | None = None
+    # Keep idle processors from sleeping deeply, at the price of their power: "auto" (best effort), "require" or "off".
+    cpu_awake: str = "auto"
+    # Put Python's garbage collection off to between episodes.
+    pause_gc: bool = True
+    # Microseconds after which another Python thread must let the loop run; 0 leaves Python's own 5000.
+    gil_switch_us: float = 100
+    # Largest part of an episode's slots, 0 to 1, that may be missed; default: any.
+    max_missed_fraction: float | None = None
+    # What becomes of an episode above it: "mark" (kept, said in its sidecar) or "reject" (aborted).
+    on_missed: str = "mark"
 
 
 @dataclass
 class PublisherFlags:
     # Seconds of recording that the log ring holds while the writer is away or behind.
     ring_s: float = 5.0
+    # Folder for records that the ring has no room for; default: $XDG_STATE_HOME/onbeat/spill, else below /var/tmp.
+    spill_dir: str | None = None
+    # Gigabytes that may wait there; 0 spills nothing, and the episode ends when the ring is full.
+    spill_max_gb: float = 20
+    # Seconds without any progress of the writer after which, once nothing is recorded any more, what is undelivered
+    # is left in the spill folder for `onbeat recover`.
+    give_up_s: float = 120
 
 
 @dataclass
@@ -104,6 +129,8 @@ class RecordConfig:
     publisher: PublisherFlags = field(default_factory=PublisherFlags)
     # The other side.
     writer: WriterFlags = field(default_factory=WriterFlags)
+    # Tones when the log fills up; default: if the machine has a player (aplay, pw-play, paplay or spd-say).
+    play_sounds: bool | None = None
     # Append to an existing dataset.
     resume: bool = False
     # Show tracebacks.

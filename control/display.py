@@ -14,6 +14,7 @@ from rich.table import Table
 
 from control.board import LoopFigures, Phase
 from control.keys import HELP, KeyDecoder, read_keys, terminal_keys
+from control.overload import Alarm
 
 _PLAIN_INTERVAL_S = 5.0
 _WORDS = {
@@ -66,6 +67,13 @@ class Display:
     def warn(self, text: str) -> None:
         self._console.print(f"! {text}", style="yellow", markup=False)
 
+    def alarm(self, alarm: Alarm) -> None:
+        """The log fills up."""
+        self._console.print(f"! {alarm.text}", style=("yellow", "bold yellow", "bold red")[alarm.urgency], markup=False)
+
+    def bell(self) -> None:
+        self._console.bell()
+
     def protections(self, protections: Mapping[str, str]) -> None:
         for name, state in protections.items():
             if state != "yes":
@@ -100,6 +108,7 @@ class Display:
             "lateness p99 / max": _microseconds(figures.lateness_us),
             "missed ticks": f"{figures.missed_slots}",
             "log ring": f"{ring_fill_bytes / 1e6:.0f} MB, {ring_fill_s:.1f} s ({ring_fraction:.0%})",
+            "spill": f"{publisher.get('spill_bytes', 0) / 1e6:.0f} MB",
             "writer": f"{lag} frames behind, {publisher.get('committing', 0)} episodes to commit",
             "disk left": _gigabytes(publisher.get("disk_free_bytes", -1)),
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from control.config import RecordConfig
 from control.supervisor import SupervisorSettings
+from transport import spill_dir
 from transport.dataset_spec import DatasetSpec
 from transport.errors import UsageError
 
@@ -42,6 +43,13 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         encoder_threads=dataset.encoder_threads,
         allow_slow_encoder=writer.allow_slow,
     )
+    publisher = config.publisher
+    if publisher.spill_max_gb < 0 or publisher.give_up_s <= 0:
+        raise UsageError(
+            f"--publisher.spill_max_gb={publisher.spill_max_gb:g} and --publisher.give_up_s={publisher.give_up_s:g} "
+            "found, expected a number from 0 and a positive one"
+        )
+    place = spill_dir.choose(publisher.spill_dir, os.environ)
     return SupervisorSettings(
         spec=spec,
         owner=f"{socket.gethostname()} (process {os.getpid()})",
@@ -49,6 +57,11 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         timeout_s=writer.timeout_s,
         min_free_bytes=int(writer.min_free_gb * 1e9),
         num_episodes=dataset.num_episodes,
+        spill_dir=str(place.folder),
+        spill_warning=place.warning,
+        spill_max_bytes=int(publisher.spill_max_gb * 1e9),
+        give_up_s=publisher.give_up_s,
+        play_sounds=config.play_sounds,
     )
 
 

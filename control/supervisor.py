@@ -19,15 +19,17 @@ from typing import Any
 from control.board import Board
 from control.control_handle import ControlHandle
 from control.display import Display
+from control.overload import LogFill, OverloadWatch
 from control.summary import Summary
+from control.tones import Tones
 from transport.dataset_spec import DatasetSpec
 from transport.errors import OnbeatError, RefusedError
 from transport.link import Link, spawn
 
 _TURN_S = 0.25
 _MAX_RESTARTS = 10
-# Without any progress for so long after the recording ended, what is not durable by then is given up, and said.
-_DRAIN_PATIENCE_S = 120.0
+# The publisher may have to write a whole ring to disk before it ends.
+_PUBLISHER_END_S = 60.0
 _LOCAL_WRITER = "writer.local"
 
 
@@ -39,6 +41,11 @@ class SupervisorSettings:
         writer_address: of a writer of its own; None starts one here.
         timeout_s: how long the writer may take to answer before the first episode.
         min_free_bytes: on the writer's disk; below it the session ends.
+        spill_dir, spill_max_bytes: where the publisher puts what the ring has no room for, and how much of it.
+        spill_warning: what is wrong with that folder; empty when nothing is.
+        give_up_s: without any progress of the writer for so long after the recording ended, what is undelivered is
+            left in the spill folder.
+        play_sounds: None plays them where the machine has a player.
     """
 
     spec: DatasetSpec
@@ -47,6 +54,11 @@ class SupervisorSettings:
     timeout_s: float = 60.0
     min_free_bytes: int = 500_000_000
     num_episodes: int = 1
+    spill_dir: str = ""
+    spill_warning: str = ""
+    spill_max_bytes: int = 0
+    give_up_s: float = 120.0
+    play_sounds: bool | None = None
 
 
 @dataclass
@@ -73,6 +85,8 @@ class Supervisor:
         self._writer: _Process | None = None
         self._welcome = self._finished = self._ended = False
         self._publisher_status: dict[str, Any] = {}
+        self._overload: OverloadWatch | None = None
+        self._tones = Tones(settings.play_sounds, display.bell, display.warn)
         self._progress = (0, 0.0)
         self._stops = 0
         self._summary = Summary(requested=settings.num_episodes)
@@ -100,6 +114,7 @@ class Supervisor:
             raise
         finally:
             self._stop_children()
+            self._tones.close()
             self._display.close()
         return self._summary
 
@@ -116,6 +131,10 @@ class Supervisor:
                 self._ready, self._fds = message["ready"], fds
                 self._board = Board(fds[1])
                 self._display.protections(self._ready["protections"])
+                if self._settings.spill_warning:
+                    self._display.warn(self._settings.spill_warning)
+                record_bytes = self._ready["ring_bytes"] // self._ready["ring_slots"]
+                self._overload = OverloadWatch(self._ready["fps"], record_bytes)
                 spec = replace(self._settings.spec, fps=self._ready["fps"], robot_type=self._ready["robot_type"])
                 self._settings = replace(self._settings, spec=spec)
             elif self._control.ended():
@@ -149,6 +168,8 @@ class Supervisor:
             "dataset": self._settings.spec.to_wire(),
             "address": self._address,
             "owner": self._settings.owner,
+            "spill": {"dir": self._settings.spill_dir, "max_bytes": self._settings.spill_max_bytes},
+            "give_up_s": self._settings.give_up_s,
         }
         ring_fd, _, wake_fd = self._fds
         process, link = spawn("transport.publisher", config, [ring_fd, wake_fd, self._control.pidfd, self._own_pidfd])
@@ -167,7 +188,7 @@ class Supervisor:
 
     def _stop_children(self) -> None:
         self._control.release()
-        for child, patience_s in ((self._publisher, 5.0), (self._writer, 90.0)):
+        for child, patience_s in ((self._publisher, _PUBLISHER_END_S), (self._writer, 90.0)):
             if child is None:
                 continue
             if not self._finished and child.process.poll() is None:
@@ -177,6 +198,9 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()
+            if child is self._publisher:
+                while select.select([child.link.fileno()], [], [], 0)[0] and self._on_publisher():
+                    pass
 
     # -- the session ---------------------------------------------------------------------------------------------
 
@@ -193,7 +217,7 @@ class Supervisor:
     def _turn(self, timeout_s: float) -> None:
         """Take in whatever arrives within `timeout_s`."""
         poller = select.poll()
-        handlers: dict[int, Callable[[], None]] = {}
+        handlers: dict[int, Callable[[], object]] = {}
         if not self._ended:
             handlers[self._control.link.fileno()] = self._on_control
         for child, on_message, on_death in (
@@ -230,17 +254,23 @@ class Supervisor:
             self._summary.failed(detail, exit_code)
             self._display.warn(detail)
 
-    def _on_publisher(self) -> None:
+    def _on_publisher(self) -> bool:
+        """Take one message in; False when there will be none."""
         assert self._publisher is not None
         received = self._publisher.link.receive()
         if received is None:
-            return
+            return False
         message = received[0]
         if "refused" in message:
             error = RefusedError(message["refused"])
             if not self._welcome:
                 raise error
-            self._stop_recording(str(error))
+            if self._stops == 0:
+                self._stop_recording(str(error))
+        elif "lost" in message or "left" in message:
+            text = message.get("lost") or message["left"]
+            self._summary.failed(text, 1)
+            self._display.warn(text)
         elif message.get("writer") == "welcome":
             if self._welcome:
                 self._display.note("writer back")
@@ -258,16 +288,33 @@ class Supervisor:
             self._on_publisher_status(message)
         elif "warning" in message:
             self._display.warn(message["warning"])
+        return True
 
     def _on_publisher_status(self, status: dict[str, Any]) -> None:
         if status["warning"] and status["warning"] != self._publisher_status.get("warning"):
             self._display.warn(status["warning"])
         self._publisher_status = status
+        self._look_at_log(status)
         free = status["disk_free_bytes"]
-        if 0 <= free < self._settings.min_free_bytes and not self._ended:
+        if 0 <= free <= self._settings.min_free_bytes and not self._ended:
             self._stop_recording(
                 f"the writer's disk has {free / 1e9:.1f} GB left; free some, or set --writer.min_free_gb"
             )
+
+    def _look_at_log(self, status: dict[str, Any]) -> None:
+        assert self._overload is not None
+        fill = LogFill(
+            ring_records=status["peak_slots"],
+            ring_capacity=status["capacity_slots"],
+            spill_records=status["spill_records"],
+            spill_bytes=status["spill_bytes"],
+            spill_room_bytes=status["spill_room_bytes"],
+            spill_trouble=status["spill_trouble"],
+        )
+        for alarm in self._overload.look(fill):
+            self._display.alarm(alarm)
+            self._tones.play(alarm.urgency)
+        self._tones.reap()
 
     def _on_publisher_death(self) -> None:
         assert self._publisher is not None
@@ -315,10 +362,11 @@ class Supervisor:
         now_s = time.monotonic()
         if position != self._progress[0] or status.get("committing", 0):
             self._progress = (position, now_s)
-        elif now_s - self._progress[1] > _DRAIN_PATIENCE_S:
-            lost = status.get("head_seq", 0) - status.get("durable_seq", 0)
+        elif now_s - self._progress[1] > self._settings.give_up_s:
+            waiting = status.get("head_seq", 0) - status.get("durable_seq", 0)
             raise OnbeatError(
-                f"the writer made no progress for {_DRAIN_PATIENCE_S:g} s; {lost} records are not durable and are lost"
+                f"the writer made no progress for {self._settings.give_up_s:g} s and {waiting} records are not "
+                "durable; they are left in the spill folder, see `onbeat recover`"
             )
 
     def _show(self) -> None:
@@ -327,12 +375,13 @@ class Supervisor:
         fps = self._ready["fps"] if self._ready["paced"] else 0
         slots, nbytes = self._ready["ring_slots"], self._ready["ring_bytes"]
         fill = self._publisher_status.get("fill_slots", 0)
+        capacity = self._publisher_status.get("capacity_slots", slots)
         self._display.update(
             figures=self._board.figures(fps),
             publisher=self._publisher_status,
             ring_fill_bytes=int(fill * nbytes / slots),
             ring_fill_s=fill / self._ready["fps"],
-            ring_fraction=fill / slots,
+            ring_fraction=min(fill / capacity, 1.0),
             draining=self._ended,
         )
 

@@ -70,17 +70,33 @@ class Outbox:
 
 
 class InFlight:
-    """Messages that libzmq may still point into the ring for; a slot is free only when they are done."""
+    """What still reads a record's memory: messages that libzmq has not sent, batches on their way to the spill file.
+
+    A slot of the ring is free only when they are done: reused earlier, it would go out with another record's bytes.
+    """
 
     def __init__(self) -> None:
-        self._sendings: deque[tuple[int, Sending]] = deque()
+        self._sendings: deque[tuple[int, Sending, int]] = deque()
 
-    def add(self, seq: int, sending: Sending) -> None:
-        self._sendings.append((seq, sending))
+    def add(self, seq: int, sending: Sending, nbytes: int = 0) -> None:
+        """`sending` reads record `seq`, or records from `seq` on."""
+        self._sendings.append((seq, sending, nbytes))
 
     def free_to(self, durable_seq: int) -> int:
-        """The first sequence number that is still needed: not durable, or still being sent."""
+        """The first sequence number that is still needed: not durable, or still being read."""
+        return min(self.oldest_seq or durable_seq + 1, durable_seq + 1)
+
+    @property
+    def oldest_seq(self) -> int | None:
+        """The first record that is still being read; None when there is none."""
+        return min((seq for seq, _, _ in self._unfinished()), default=None)
+
+    @property
+    def nbytes(self) -> int:
+        """Of everything that is not done."""
+        return sum(nbytes for _, _, nbytes in self._unfinished())
+
+    def _unfinished(self) -> list[tuple[int, Sending, int]]:
         while self._sendings and self._sendings[0][1].done:
             self._sendings.popleft()
-        oldest = min((seq for seq, sending in self._sendings if not sending.done), default=durable_seq + 1)
-        return min(oldest, durable_seq + 1)
+        return [entry for entry in self._sendings if not entry[1].done]

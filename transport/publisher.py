@@ -1,151 +1,121 @@
-"""The publisher process: answers the writer's FETCHes from the log ring.
+"""The publisher process: answers the writer's FETCHes from the log ring, and from the spill when the ring runs full.
 
-It holds nothing that the ring does not hold, so it can be killed and started again at any moment. When control dies it
-closes the log in control's place; when the supervisor dies it goes on until everything is durable.
+It holds nothing that ring and spill do not hold, so it can be killed and started again at any moment. When control dies
+it closes the log in control's place; when the supervisor dies it goes on until everything is durable. If that cannot
+be, or on SIGTERM, it leaves what is undelivered in the spill folder, for `onbeat recover`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import sys
 import time
+from collections import deque
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from transport import messages as msg
+from transport.connection import Connection
 from transport.errors import CodecError
+from transport.held_log import HeldLog
 from transport.link import Link, child_link
-from transport.outbox import InFlight, Outbox
-from transport.records import EndReason, EpisodeEnded, Judgement, SessionEnded, Verdict
+from transport.outbox import InFlight
+from transport.records import RecordKind
 from transport.ring import LogRing
 from transport.schema import Schema
-from transport.sockets import publisher_socket
-from transport.wire import parts_of
+from transport.spill import Spill, open_spill
 
 _BEAT_S = 0.25
-# A writer says something every quarter second; this long without a word means that the link is dead.
-_SILENCE_S = 5.0
-# The writer's answer to HELLO takes as long as it measures the codec and recovers a journal.
-_WELCOME_S = 30.0
+_POLL_MS = 50
+# While only a full link holds sending up: nothing wakes us when libzmq has sent something.
+_LINK_POLL_MS = 2
+# What may be on its way into the socket at once, however much the writer asks for: the less a slow link holds, the
+# sooner slots are free again. The kernel's own buffers come on top and cover the delay of a long line.
+_IN_FLIGHT_BYTES = 8 << 20
+_IN_FLIGHT_PART = 4  # of the ring
+_TURN_BYTES = 16 << 20
+# A writer that refused in the middle of a session may be serving somebody else for a while.
+_REFUSED_S = 2.0
+# On SIGTERM: how long to wait for control's last words.
+_LEAVE_S = 3.0
+# libzmq gives the memory of a closed connection back within milliseconds.
+_STUCK_S = 1.0
+
+FINISHED, REFUSED, LEFT = 0, 1, 3
 
 
 class Publisher:
     """One session's publisher. `run` returns the process's exit code."""
 
-    def __init__(self, ring: LogRing, config: dict[str, Any], link: Link, fds: dict[str, int]) -> None:
-        self._ring = ring
-        self._link = link
-        self._config = config
+    def __init__(self, ring: LogRing, spill: Spill, config: dict[str, Any], link: Link, fds: dict[str, int]) -> None:
+        self._ring, self._spill, self._link = ring, spill, link
         self._wake_fd, self._control_fd, self._supervisor_fd = fds["wake"], fds["control"], fds["supervisor"]
-        self._context = zmq.Context()
+        self._give_up_s = float(config["give_up_s"])
         self._poller = zmq.Poller()
         for fd in fds.values():
             self._poller.register(fd, zmq.POLLIN)
-        self._in_flight = InFlight()
-        self._socket: zmq.Socket[bytes] | None = None
-        self._monitor: zmq.Socket[bytes]
+        self._log = HeldLog(ring, spill)
+        self._copies = InFlight()
+        self._notices: deque[dict[str, Any]] = deque()
+        self._connection = Connection(ring, config, self._poller, link.offer)
         self._writer: msg.Status | None = None
-        self._durable_seq = ring.tail_seq - 1
-        self._finished = self._refused = False
+        self._control_dead = self._supervisor_dead = False
+        self._finished = self._refused = self._terminated = False
+        self._leave_reason = ""
+        self._retry_at_s = self._leave_at_s = float("inf")
+        self._stuck_again_s = 0.0
+        self._highest_sent = 0
         self._next_beat_s = 0.0
-        self._connect()
+        self._progress: tuple[tuple[int, ...], float] = ((), time.monotonic())
+        self._noted = (0, 0)
+        self._peak_slots = 0
 
     def run(self) -> int:
-        """Serve until the writer has finished the session, or has refused it."""
-        while not (self._finished or self._refused):
-            ready = dict(self._poller.poll(50))
-            if self._wake_fd in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self._wake_fd)
-            if self._control_fd in ready:
-                self._poller.unregister(self._control_fd)
-                self._close_log("control process ended without ending the session")
-            if self._supervisor_fd in ready:
-                self._poller.unregister(self._supervisor_fd)
-            if self._monitor in ready:
-                self._on_monitor()
-            self._receive()
-            self._send_records()
-            self._ring.free_to(self._in_flight.free_to(self._durable_seq))
+        """Serve until the writer has finished the session, has refused it, or nothing more can be done."""
+        self._spill.describe("recording")
+        poll_ms = _POLL_MS
+        while not (self._finished or self._refused or self._has_left()):
+            ready = dict(self._poller.poll(poll_ms))
+            self._note_deaths(ready)
+            self._connection.look_after(ready)
+            for message in self._connection.received():
+                self._handle(message)
+            poll_ms = self._send_records()
+            self._log.turn(time.monotonic(), leaving=bool(self._leave_reason))
+            self._look_after_log()
             self._beat()
-        if self._finished and self._socket is not None:
-            self._socket.send(msg.pack(msg.Bye(self._outbox.epoch)))
-            self._socket.close(linger=1000)
-        self._context.term()
-        return 0 if self._finished else 1
+        return self._end()
 
-    # -- the connection ------------------------------------------------------------------------------------------
+    def terminate(self) -> None:
+        """Leave what is undelivered and end; safe to call from a signal handler."""
+        self._terminated = True
 
-    def _connect(self) -> None:
-        """A fresh socket with a new epoch: whatever is still under way on an old one can then be told apart."""
-        if self._socket is not None:
-            self._poller.unregister(self._monitor)
-            self._poller.unregister(self._socket)
-            self._socket.disable_monitor()
-            self._socket.close(linger=0)
-        self._outbox = Outbox(self._ring.next_epoch())
-        self._socket = publisher_socket(self._context, self._config.get("keys"))
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-        self._poller.register(self._monitor, zmq.POLLIN)
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._socket.connect(self._config["address"])
-        self._said_hello = self._welcome = False
-        self._last_word_s = time.monotonic()
+    def _note_deaths(self, ready: dict[Any, int]) -> None:
+        if self._wake_fd in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+        if self._control_fd in ready:
+            self._poller.unregister(self._control_fd)
+            self._control_dead = True
+        if self._supervisor_fd in ready:
+            self._poller.unregister(self._supervisor_fd)
+            self._supervisor_dead = True
 
-    def _on_monitor(self) -> None:
-        event = recv_monitor_message(self._monitor)["event"]
-        if event == zmq.EVENT_DISCONNECTED:
-            self._link.offer({"writer": "lost"})
-            self._connect()
-        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and not self._said_hello:
-            self._said_hello = True
-            self._last_word_s = time.monotonic()
-            hello = msg.Hello(
-                msg.PROTOCOL,
-                self._ring.session_id,
-                self._outbox.epoch,
-                self._ring.schema.to_wire(),
-                self._config["dataset"],
-                self._config["owner"],
-            )
-            self._out(hello)
-
-    def _out(self, message: msg.Message) -> None:
-        assert self._socket is not None
-        # A full queue means that the link is stuck; the message is a beat or a HELLO, and silence will reconnect.
-        with contextlib.suppress(zmq.Again):
-            self._socket.send(msg.pack(message), zmq.NOBLOCK)
-
-    def _receive(self) -> None:
-        while self._socket is not None:
-            try:
-                parts = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            try:
-                message = msg.unpack(parts[0])
-            except CodecError as error:
-                self._link.offer({"warning": f"ignored a message of the writer: {error}"})
-                continue
-            if getattr(message, "epoch", None) != self._outbox.epoch:
-                continue
-            self._last_word_s = time.monotonic()
-            self._handle(message)
+    # -- the writer's words --------------------------------------------------------------------------------------
 
     def _handle(self, message: msg.Message) -> None:
         if isinstance(message, msg.Fetch):
-            if self._outbox.fetch(message):
-                self._durable_seq = max(self._durable_seq, message.durable_seq)
+            if self._connection.outbox.fetch(message):
+                self._log.note_durable(message.durable_seq)
         elif isinstance(message, msg.Status):
             self._writer = message
-            self._durable_seq = max(self._durable_seq, message.durable_seq)
+            self._log.note_durable(message.durable_seq)
             self._finished = message.finished
-            if self._finished:
-                self._link.send({"finished": True})
         elif isinstance(message, msg.Episode):
-            self._link.offer(
+            self._notices.append(
                 {
                     "episode": message.episode_id,
                     "state": message.state,
@@ -156,86 +126,190 @@ class Publisher:
                 }
             )
         elif isinstance(message, msg.Welcome):
-            self._welcome = True
+            self._connection.welcome = True
             self._link.offer({"writer": "welcome", "root": message.dataset_root})
         elif isinstance(message, msg.Refused):
-            self._refused = True
-            self._link.send({"refused": message.reason})
+            self._notices.append({"refused": message.reason})
+            self._refused = self._ring.head_seq == 0
+            self._retry_at_s = time.monotonic() + _REFUSED_S
 
     # -- the records ---------------------------------------------------------------------------------------------
 
-    def _send_records(self) -> None:
-        assert self._socket is not None
-        outbox, ring = self._outbox, self._ring
-        if 0 < outbox.cursor < ring.tail_seq:
-            last = ring.tail_seq - 1
-            gap = msg.Gap(outbox.epoch, outbox.generation, outbox.cursor, last, "no longer held by the publisher")
-            self._link.offer({"warning": f"records {outbox.cursor} to {last} were asked for and are gone"})
-            self._out(gap)
-            outbox.skip_to(ring.tail_seq)
-        while outbox.may_send(ring.head_seq):
+    def _send_records(self) -> int:
+        """Send what was asked for; returns how long to wait, in milliseconds, before trying to send more."""
+        outbox, log = self._connection.outbox, self._log
+        turn_bytes = 0
+        while outbox.may_send(self._ring.head_seq):
+            if turn_bytes > _TURN_BYTES:
+                return 0
+            if self._link_is_full():
+                return _LINK_POLL_MS
             seq = outbox.cursor
-            kind, episode_id, frame_index, slot = ring.read(seq)
-            parts, crcs = parts_of(kind, slot, ring.schema)
-            header = msg.Data(
-                outbox.epoch, outbox.generation, seq, kind, episode_id, frame_index, ring.head_seq, tuple(crcs)
-            )
+            held = log.first_held(seq)
+            if held > seq:
+                self._skip(seq, held - 1, "no longer held by the publisher")
+                continue
             try:
-                sending = self._socket.send_multipart([msg.pack(header), *parts], zmq.NOBLOCK, copy=False, track=True)
-            except zmq.Again:
-                return
-            assert sending is not None  # track=True
-            self._in_flight.add(seq, sending)
-            outbox.sent(sum(memoryview(part).nbytes for part in parts))
+                record = log.read(seq, verify=seq <= self._highest_sent)
+            except (CodecError, OSError) as error:
+                self._skip(seq, seq, str(error))
+                continue
+            nbytes = sum(memoryview(part).nbytes for part in record.parts)
+            header = msg.Data(
+                outbox.epoch, outbox.generation, seq, record.kind, record.episode_id, record.frame_index,
+                self._ring.head_seq, record.crcs,
+            )  # fmt: skip
+            sending = self._connection.send_record(header, list(record.parts))
+            if sending is None:
+                return _LINK_POLL_MS
+            (log.reading if record.in_ring else self._copies).add(seq, sending, nbytes)
+            self._highest_sent = max(self._highest_sent, seq)
+            outbox.sent(nbytes)
+            turn_bytes += nbytes
+        return _POLL_MS
 
-    def _close_log(self, detail: str) -> None:
-        """End what control left open, in its place; from here on nobody else appends."""
-        ring = self._ring
-        if ring.session_ended:
+    def _link_is_full(self) -> bool:
+        in_ring = self._log.reading.nbytes
+        ring_part = self._ring.nbytes // _IN_FLIGHT_PART
+        return in_ring > ring_part or in_ring + self._copies.nbytes > _IN_FLIGHT_BYTES
+
+    def _skip(self, first_seq: int, last_seq: int, reason: str) -> None:
+        outbox = self._connection.outbox
+        if self._connection.send(msg.Gap(outbox.epoch, outbox.generation, first_seq, last_seq, reason)):
+            outbox.skip_to(last_seq + 1)
+            self._notices.append({"lost": f"records {first_seq} to {last_seq} of the log are lost: {reason}"})
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def _look_after_log(self) -> None:
+        now_s = time.monotonic()
+        if self._control_dead and not self._ring.session_ended:
+            self._log.close("control process ended without ending the session")
+        if now_s >= self._retry_at_s:
+            self._retry_at_s = float("inf")
+            self._connection.reconnect()
+        if self._log.stuck and now_s >= self._stuck_again_s:
+            self._stuck_again_s = now_s + _STUCK_S
+            self._link.offer({"writer": "behind; the connection, which held the ring, is made anew"})
+            self._connection.reconnect()
+        writer = self._writer
+        position = (self._log.durable_seq, *((writer.received_seq, writer.committing) if writer else ()))
+        if position != self._progress[0]:
+            self._progress = (position, now_s)
+        if self._leave_reason:
             return
-        if ring.open_episode is not None:
-            episode_id, frames = ring.open_episode
-            ring.append_event(EpisodeEnded(episode_id, frames, EndReason.ABORTED, detail))
-        if ring.undecided_episode is not None:
-            ring.append_event(Verdict(ring.undecided_episode, Judgement.ABORTED))
-        ring.append_event(SessionEnded(detail))
+        if self._terminated:
+            self._leave("ended by SIGTERM", now_s)
+        elif self._nobody_records() and now_s - self._progress[1] > self._give_up_s:
+            self._leave(f"the recorder is gone and the writer made no progress for {self._give_up_s:g} s", now_s)
+
+    def _nobody_records(self) -> bool:
+        return self._supervisor_dead and (self._control_dead or self._ring.session_ended)
+
+    def _leave(self, reason: str, now_s: float) -> None:
+        self._leave_reason, self._leave_at_s = reason, now_s + _LEAVE_S
+        self._spill.trouble = ""  # of the ordinary limit, which does not hold any more
+
+    def _has_left(self) -> bool:
+        """Whether everything undelivered is in the spill, or cannot get there."""
+        if not self._leave_reason:
+            return False
+        over = time.monotonic() >= self._leave_at_s
+        if self._log.spilled_seq < self._ring.head_seq:
+            return over and bool(self._spill.trouble)
+        return over or self._ring.session_ended or self._ring.head_seq == 0
+
+    def _end(self) -> int:
+        if self._finished:
+            self._connection.send(msg.Bye(self._connection.outbox.epoch))
+        undelivered = self._ring.head_seq - self._log.durable_seq
+        if self._leave_reason and undelivered:
+            text = self._last_words(undelivered)
+            self._notices.append({"left": text})
+            print(f"publisher: {text}", file=sys.stderr, flush=True)
+            self._spill.sync()
+            self._spill.describe("left", text)
+        self._say_notices(patient=True)
+        self._connection.close(linger_ms=1000 if self._finished else 0)
+        self._spill.finish()
+        if self._finished:
+            self._link.send({"finished": True})
+        if not undelivered:
+            self._spill.remove()
+        return FINISHED if self._finished else REFUSED if self._refused else LEFT
+
+    def _last_words(self, undelivered: int) -> str:
+        kept = self._log.spilled_seq - self._log.durable_seq
+        text = f"{self._leave_reason}; {kept} undelivered records are in {self._spill.folder} for `onbeat recover`"
+        if kept == undelivered:
+            return text
+        first = self._log.spilled_seq + 1
+        frames = [f for f in map(self._frame_at, range(first, self._ring.head_seq + 1)) if f is not None]
+        lost = f"; {undelivered - kept} records from {first} on are lost ({self._spill.trouble})"
+        if frames:
+            lost += f": frame {frames[0][1]} of take {frames[0][0]} to frame {frames[-1][1]} of take {frames[-1][0]}"
+        return text + lost
+
+    def _frame_at(self, seq: int) -> tuple[int, int] | None:
+        kind, episode_id, frame_index, _ = self._ring.read(seq)
+        return (episode_id, frame_index) if kind is RecordKind.FRAME else None
 
     # -- signs of life -------------------------------------------------------------------------------------------
 
+    def _say_notices(self, *, patient: bool = False) -> None:
+        """Tell the supervisor what it must not miss; it may be busy for a while."""
+        while self._notices and (self._link.send if patient else self._link.offer)(self._notices[0]):
+            self._notices.popleft()
+
     def _beat(self) -> None:
+        self._say_notices()
+        ring, log, spill, writer = self._ring, self._log, self._spill, self._writer
+        if (ring.head_seq, log.durable_seq) != self._noted:
+            self._noted = (ring.head_seq, log.durable_seq)
+            spill.note({"head_seq": ring.head_seq, "durable_seq": log.durable_seq, "open_episode": ring.open_episode})
         now_s = time.monotonic()
-        patience_s = _SILENCE_S if self._welcome else _WELCOME_S
-        if self._said_hello and now_s - self._last_word_s > patience_s:
-            self._link.offer({"writer": "silent"})
-            self._connect()
+        self._peak_slots = max(self._peak_slots, ring.fill_slots)
         if now_s < self._next_beat_s:
             return
         self._next_beat_s = now_s + _BEAT_S
-        if self._welcome:
-            outbox = self._outbox
-            self._out(msg.Head(outbox.epoch, outbox.generation, outbox.cursor, self._ring.head_seq))
-        writer = self._writer
+        outbox = self._connection.outbox
+        if self._connection.welcome:
+            self._connection.send(msg.Head(outbox.epoch, outbox.generation, outbox.cursor, ring.head_seq))
         self._link.offer(
             {
-                "head_seq": self._ring.head_seq,
-                "durable_seq": self._durable_seq,
-                "fill_slots": self._ring.fill_slots,
-                "connected": self._welcome,
+                "head_seq": ring.head_seq,
+                "durable_seq": log.durable_seq,
+                "fill_slots": ring.fill_slots,
+                "peak_slots": self._peak_slots,
+                "capacity_slots": ring.capacity,
+                "connected": self._connection.welcome,
+                "spill_records": log.waiting_in_spill,
+                "spill_bytes": spill.nbytes,
+                "spill_room_bytes": spill.room_bytes,
+                "spill_trouble": spill.trouble,
                 "received_seq": 0 if writer is None else writer.received_seq,
                 "committing": 0 if writer is None else writer.committing,
                 "disk_free_bytes": -1 if writer is None else writer.disk_free_bytes,
                 "warning": "" if writer is None else writer.warning,
             }
         )
+        self._peak_slots = 0
 
 
 def main() -> int:
-    """Entry of the process; its link's first message has `schema`, `dataset`, `address`, `owner` and four fds."""
+    """Entry of the process; its link's first message has `schema`, `dataset`, `address`, `owner`, `spill` and fds."""
     link, config, fds = child_link()
     names = ("ring", "wake", "control", "supervisor")
     by_name = dict(zip(names, fds, strict=True))
     ring = LogRing.attach(by_name.pop("ring"), Schema.from_wire(config["schema"]))
-    return Publisher(ring, config, link, by_name).run()
+    about = {name: config[name] for name in ("address", "owner", "dataset", "schema")}
+    wake_fd = by_name["wake"]
+    spill = open_spill(
+        config["spill"]["dir"], ring, about, config["spill"]["max_bytes"], lambda: os.eventfd_write(wake_fd, 1)
+    )
+    publisher = Publisher(ring, spill, config, link, by_name)
+    signal.signal(signal.SIGTERM, lambda *_: publisher.terminate())
+    return publisher.run()
 
 
 if __name__ == "__main__":

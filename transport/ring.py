@@ -4,12 +4,18 @@ One process (control) appends, one (the publisher) reads and frees; the supervis
 that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
 appending can neither fail nor fault. Layout, all numbers little-endian 64-bit:
 
-    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, open episode
+    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable
     slot i      64 bytes of slot header, CRCs of the parts, the packed row, the pictures (each 64-byte aligned)
 
 A record with sequence number s (from 1) lives in slot s % slot_count. `head` is the last appended record and is
 written after everything else of it; `tail` is the oldest record still held. A frame is written once, in place, and
 never copied inside the robot machine again.
+
+One store publishes a record, so a kill at any moment leaves it there as a whole or not at all; what is open and what is
+undecided follows from the newest record alone. Every word is one aligned 64-bit store. x86 keeps the order of stores
+and the order of loads, which is all that is relied on; elsewhere (ARM) `_fence` orders a record's bytes before `head`
+for the appending side, and `head` before the bytes for the reading side. Slots go back the same way: they are read to
+the end before `tail` moves, and `tail` is loaded before they are written.
 """
 
 from __future__ import annotations
@@ -18,6 +24,8 @@ import ctypes
 import errno
 import mmap
 import os
+import platform
+import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transport.errors import LogError
-from transport.records import EpisodeBegan, EpisodeEnded, Event, RecordKind, Verdict
+from transport.records import Event, RecordKind
 from transport.schema import Schema
 
 _MAGIC = 0x31_54_41_45_42_4E_4F  # "ONBEAT1", little-endian
@@ -35,12 +43,14 @@ _PAGE = 4096
 _ALIGN = 64
 _SLOT_HEADER_BYTES = 64
 _EVENT_BYTES = 16384
+_WEAKLY_ORDERED = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
+_FENCE = threading.Lock()
 # Kept free of frames, so that the end of an episode and its verdict can always be appended.
 RESERVED_SLOTS = 8
 
 # Words of the header; the session id takes two.
 _H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_HEAD, _H_TAIL, _H_EPOCH, _H_SESSION = range(7)
-_H_EPISODE, _H_FRAMES, _H_UNDECIDED, _H_ENDED = range(8, 12)
+_H_DURABLE = 8
 # Words of a slot's header.
 _S_SEQ, _S_KIND, _S_LENGTH, _S_CRC_KNOWN, _S_EPISODE, _S_FRAME = range(6)
 
@@ -168,12 +178,19 @@ class LogRing:
     @property
     def head_seq(self) -> int:
         """The last appended record; 0 before the first."""
-        return int(self._header[_H_HEAD])
+        seq = int(self._header[_H_HEAD])
+        _fence()
+        return seq
 
     @property
     def tail_seq(self) -> int:
         """The oldest record still held; head + 1 when there is none."""
         return int(self._header[_H_TAIL])
+
+    @property
+    def capacity(self) -> int:
+        """How many records fit before frames are refused."""
+        return self.slot_count - RESERVED_SLOTS
 
     @property
     def fill_slots(self) -> int:
@@ -182,18 +199,25 @@ class LogRing:
     @property
     def open_episode(self) -> tuple[int, int] | None:
         """The episode that began and did not end, with its frames so far."""
-        number = int(self._header[_H_EPISODE])
-        return None if number == 0 else (number - 1, int(self._header[_H_FRAMES]))
+        kind, episode_id, frame_index = self._newest()
+        if kind == RecordKind.EPISODE_BEGAN:
+            return episode_id, 0
+        return (episode_id, frame_index + 1) if kind == RecordKind.FRAME else None
 
     @property
     def undecided_episode(self) -> int | None:
         """The episode that ended and has no verdict yet."""
-        number = int(self._header[_H_UNDECIDED])
-        return None if number == 0 else number - 1
+        kind, episode_id, _ = self._newest()
+        return episode_id if kind == RecordKind.EPISODE_ENDED else None
 
     @property
     def session_ended(self) -> bool:
-        return bool(self._header[_H_ENDED])
+        return self._newest()[0] == RecordKind.SESSION_ENDED
+
+    @property
+    def durable_seq(self) -> int:
+        """The newest record that the writer has called durable, as far as the publisher has noted it; 0 before."""
+        return int(self._header[_H_DURABLE])
 
     # -- the appending side --------------------------------------------------------------------------------------
 
@@ -212,7 +236,7 @@ class LogRing:
         header[_S_CRC_KNOWN] = 0
         header[_S_EPISODE] = episode_id
         header[_S_FRAME] = frame_index
-        self._header[_H_FRAMES] = frame_index + 1
+        _fence()
         self._header[_H_HEAD] = seq
         return seq
 
@@ -230,16 +254,7 @@ class LogRing:
         slot.header[_S_CRC_KNOWN] = 0
         slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
         slot.header[_S_FRAME] = 0
-        if isinstance(event, EpisodeBegan):
-            self._header[_H_FRAMES] = 0
-            self._header[_H_EPISODE] = event.episode_id + 1
-        elif isinstance(event, EpisodeEnded):
-            self._header[_H_EPISODE] = 0
-            self._header[_H_UNDECIDED] = event.episode_id + 1
-        elif isinstance(event, Verdict):
-            self._header[_H_UNDECIDED] = 0
-        else:
-            self._header[_H_ENDED] = 1
+        _fence()
         self._header[_H_HEAD] = seq
         return seq
 
@@ -257,9 +272,22 @@ class LogRing:
         kind = RecordKind(int(slot.header[_S_KIND]))
         return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
 
+    def _newest(self) -> tuple[int, int, int]:
+        """Kind (0 before the first), episode and frame index of the head, which stays legible when it is free."""
+        seq = self.head_seq
+        if seq == 0:
+            return 0, 0, 0
+        header = self._slots[seq % self.slot_count].header
+        return int(header[_S_KIND]), int(header[_S_EPISODE]), int(header[_S_FRAME])
+
     def free_to(self, seq: int) -> None:
         """Give up all records before `seq`."""
+        _fence()
         self._header[_H_TAIL] = max(self.tail_seq, min(seq, self.head_seq + 1))
+
+    def note_durable(self, seq: int) -> None:
+        """The writer holds everything up to `seq`, also where it is not freed here yet."""
+        self._header[_H_DURABLE] = seq
 
     def next_epoch(self) -> int:
         """A number greater than any that a publisher of this session had before."""
@@ -290,6 +318,18 @@ def available_memory_bytes() -> int:
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     raise LogError("/proc/meminfo has no MemAvailable; onbeat needs Linux 3.14 or newer")
+
+
+def _fence() -> None:
+    """Order loads and stores before it against those after it, where the processor does not do so by itself.
+
+    A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model.
+    """
+    if _WEAKLY_ORDERED:
+        with _FENCE:
+            pass
+        with _FENCE:
+            pass
 
 
 def _slot(memory: NDArray[np.uint8], layout: SlotLayout, schema: Schema) -> Slot:

@@ -1,0 +1,129 @@
+"""The publisher's connection to the writer: one socket after the other, each with a new epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from transport import messages as msg
+from transport.errors import CodecError
+from transport.outbox import Outbox
+from transport.ring import LogRing
+from transport.sockets import publisher_socket
+
+# A writer says something every quarter second; this long without a word means that the link is dead.
+_SILENCE_S = 5.0
+# The writer's answer to HELLO takes as long as it measures the codec and recovers a journal.
+_WELCOME_S = 30.0
+
+
+class Connection:
+    """The present connection, with what is owed on it.
+
+    Args:
+        config: `address`, `dataset`, `owner`, and `keys` where the writer wants them.
+        poller: gets whatever shows that there is something to do.
+        say: for the supervisor; called with {"writer": "lost"} or "silent", and with warnings.
+
+    Attributes:
+        outbox: what the writer asked for.
+        welcome: whether the writer has accepted the session on this connection.
+    """
+
+    outbox: Outbox
+
+    def __init__(
+        self, ring: LogRing, config: Mapping[str, Any], poller: zmq.Poller, say: Callable[[dict[str, Any]], object]
+    ) -> None:
+        self._ring, self._config, self._poller, self._say = ring, config, poller, say
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes]
+        self.welcome = False
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """A fresh socket with a new epoch: whatever is still under way on an old one can then be told apart."""
+        if self._socket is not None:
+            self._poller.unregister(self._monitor)
+            self._poller.unregister(self._socket)
+            self._socket.disable_monitor()
+            self._socket.close(linger=0)
+        self.outbox = Outbox(self._ring.next_epoch())
+        self._socket = publisher_socket(self._context, self._config.get("keys"))
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._socket.connect(self._config["address"])
+        self._said_hello = self.welcome = False
+        self._last_word_s = time.monotonic()
+
+    def look_after(self, ready: Mapping[Any, int]) -> None:
+        """Greet a writer that appeared; give up a connection that broke or went silent."""
+        if self._monitor in ready:
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_DISCONNECTED:
+                self._say({"writer": "lost"})
+                self.reconnect()
+            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and not self._said_hello:
+                self._said_hello = True
+                self._last_word_s = time.monotonic()
+                self.send(self._hello())
+        patience_s = _SILENCE_S if self.welcome else _WELCOME_S
+        if self._said_hello and time.monotonic() - self._last_word_s > patience_s:
+            self._say({"writer": "silent"})
+            self.reconnect()
+
+    def send(self, message: msg.Message) -> bool:
+        """Send unless the queue is full, which means that the link is stuck; silence will reconnect."""
+        assert self._socket is not None
+        with contextlib.suppress(zmq.Again):
+            self._socket.send(msg.pack(message), zmq.NOBLOCK)
+            return True
+        return False
+
+    def send_record(self, header: msg.Data, parts: list[Any]) -> zmq.MessageTracker | None:
+        """Send a record without copying it; the tracker tells when the memory is free again. None: try later."""
+        assert self._socket is not None
+        try:
+            return self._socket.send_multipart([msg.pack(header), *parts], zmq.NOBLOCK, copy=False, track=True)
+        except zmq.Again:
+            return None
+
+    def received(self) -> Iterator[msg.Message]:
+        """What the writer said on this connection since the last call."""
+        while True:
+            assert self._socket is not None
+            try:
+                parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = msg.unpack(parts[0])
+            except CodecError as error:
+                self._say({"warning": f"ignored a message of the writer: {error}"})
+                continue
+            if getattr(message, "epoch", None) == self.outbox.epoch:
+                self._last_word_s = time.monotonic()
+                yield message
+
+    def close(self, *, linger_ms: int = 0) -> None:
+        assert self._socket is not None
+        self._socket.disable_monitor()
+        self._socket.close(linger=linger_ms)
+        self._context.destroy(linger=0)
+
+    def _hello(self) -> msg.Hello:
+        return msg.Hello(
+            msg.PROTOCOL,
+            self._ring.session_id,
+            self.outbox.epoch,
+            self._ring.schema.to_wire(),
+            self._config["dataset"],
+            self._config["owner"],
+        )
