@@ -17,6 +17,7 @@ from control.episode_rules import EpisodeConfig
 from control.gym_make import env_fps, make_env, one_line
 from control.gym_source import GymSource
 from control.loop import SessionPlan
+from control.realtime import check_flags
 from control.scripted import RandomTeleoperator, ScriptedTeleoperator
 from control.session import SessionSettings
 from control.source import Source
@@ -71,11 +72,10 @@ def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
 
 
 def settings_of(config: RecordConfig, fps: int, *, paced: bool = True) -> SessionSettings:
-    if config.timing.lock_memory not in ("auto", "require", "off"):
-        raise UsageError(f"--timing.lock_memory={config.timing.lock_memory} found, expected auto, require or off")
+    check_flags(config.timing)
     if config.publisher.ring_s <= 0:
         raise UsageError(f"--publisher.ring_s={config.publisher.ring_s:g} found, expected a positive number of seconds")
-    return SessionSettings(fps, paced, config.publisher.ring_s, config.timing.spin_us, config.timing.lock_memory)
+    return SessionSettings(fps, paced, config.publisher.ring_s, config.timing)
 
 
 def _teleoperator(config: RecordConfig, env: gymnasium.Env[Any, Any], fps: int) -> Teleoperator | None:

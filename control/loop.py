@@ -8,18 +8,22 @@ and then, with the rest of the tick to spare, the source's look ahead.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from control.account import TimeAccount
 from control.board import Board, Phase
 from control.clock import Clock
 from control.episode_rules import EpisodeConfig, EpisodeRules, OperatorEvents
 from control.errors import SessionAborted
+from control.overruns import MissedRule
 from control.pacer import Pacer
+from control.protections import Protections, Unprotected
 from control.session_rules import SessionRules
 from control.source import Draft, Source
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
-from transport.ring import LogRing
+from transport.ring import LogRing, Slot
 
 # After the ring was full, the next episode waits until it is drained to this part, for at most this long.
 _DRAINED = 0.5
@@ -43,13 +47,30 @@ class SessionLoop:
     Args:
         wake_fd: the publisher's eventfd.
         board: figures for the supervisor, the operator's keys.
+        protections: told when an episode begins and ends.
+        missed_rule: when an episode misses too many slots.
+        log: one line for the operator; must not wait.
     """
 
     def __init__(
-        self, source: Source, plan: SessionPlan, ring: LogRing, wake_fd: int, board: Board, pacer: Pacer, clock: Clock
+        self,
+        source: Source,
+        plan: SessionPlan,
+        ring: LogRing,
+        wake_fd: int,
+        board: Board,
+        pacer: Pacer,
+        clock: Clock,
+        *,
+        protections: Protections | None = None,
+        missed_rule: MissedRule | None = None,
+        log: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._source, self._plan, self._ring, self._wake_fd = source, plan, ring, wake_fd
         self._board, self._pacer, self._clock = board, pacer, clock
+        self._protections = protections or Unprotected(paced=pacer.fps > 0)
+        self._missed_rule = missed_rule or MissedRule()
+        self._log = log
         self._session = SessionRules(plan.num_episodes, plan.reset_ticks)
         self._episode_id = 0
         self._abort_reason = ""
@@ -85,23 +106,26 @@ class SessionLoop:
     def _run_episode(self) -> None:
         rules = EpisodeRules(self._plan.episode)
         self._episode_id = self._session.begin_episode()
+        self._protections.before_episode()
         self._append(EpisodeBegan(self._episode_id, self._plan.task))
+        account = TimeAccount(self._ring, self._clock, self._pacer.fps)
         failure: BaseException | None = None
         reason, detail, stop = EndReason.ABORTED, "", False
         try:
             self._set_phase(Phase.RESETTING)
-            draft = self._next_draft()
-            self._source.begin(draft)
-            # Keys pressed while the environment was reset were not meant for the first row; only a stop counts.
-            if self._board.take_events().stop:
-                reason = EndReason.STOP
-            else:
-                self._set_phase(Phase.RECORDING)
-                reason, stop = self._record(rules, draft)
+            slot = self._next_slot()
+            self._source.begin(Draft(slot.row, slot.pictures))
+            self._set_phase(Phase.RECORDING)
+            self._protections.episode_begins()
+            try:
+                reason, stop = self._record(rules, account, slot)
+            finally:
+                self._protections.episode_ended()
         except _RingFull:
             detail = f"the log ring was full after {rules.frames} frames: the writer is away or too slow"
         except BaseException as error:  # noqa: BLE001 - the episode is closed whatever happened; raised again below
             failure, detail = error, _one_line(error)
+        reason, detail = self._judge_timing(account, reason, detail)
         opened = self._ring.open_episode
         frames = 0 if opened is None else opened[1]
         self._append(EpisodeEnded(self._episode_id, frames, reason, detail))
@@ -117,30 +141,52 @@ class SessionLoop:
             self._append(Verdict(self._episode_id, self._session.verdict()))
         if failure is not None:
             raise failure
+        self._missed_rule.check_progress()
 
-    def _record(self, rules: EpisodeRules, draft: Draft) -> tuple[EndReason, bool]:
+    def _record(self, rules: EpisodeRules, account: TimeAccount, slot: Slot) -> tuple[EndReason, bool]:
         source, ring, board, pacer = self._source, self._ring, self._board, self._pacer
+        protections = self._protections
+        draft = Draft(slot.row, slot.pictures)
         pacer.start()
         while True:
+            if account.asked():
+                self._drop_priority()
             tick = pacer.wait()
+            account.started(tick)
             if self._abort_reason:
                 raise SessionAborted(self._abort_reason)
             outcome = source.tick(draft)
+            account.acted(outcome)
             decision = rules.observe(outcome, board.take_events())
             source.finish(draft, decision.mark)
-            row = draft.row
-            row["onbeat.scheduled_ns"] = tick.scheduled_ns
-            row["onbeat.started_ns"] = tick.started_ns
-            row["onbeat.action_sent_ns"] = outcome.action_sent_ns
-            row["onbeat.missed_slots"] = tick.missed_slots
-            row["onbeat.is_intervention"] = outcome.is_intervention
+            account.fill(slot, outcome, protections.flags)
             ring.append_frame(self._episode_id, rules.frames - 1)
             os.eventfd_write(self._wake_fd, 1)
             board.record_tick(tick, outcome.action_sent_ns, rules.frames)
             if decision.ended is not None:
                 return decision.ended, decision.stop
-            draft = self._next_draft()
+            slot = self._next_slot()
+            draft = Draft(slot.row, slot.pictures)
             source.stage(draft)
+
+    def _drop_priority(self) -> None:
+        if self._protections.drop_to_normal():
+            self._log(
+                "the step took over 80 % of the tick for a second: the loop dropped to normal scheduling so that the "
+                "rest of the machine can work; lower --dataset.fps or make the step lighter"
+            )
+
+    def _judge_timing(self, account: TimeAccount, reason: EndReason, detail: str) -> tuple[EndReason, str]:
+        """One line on the missed slots; and what the rule says about them."""
+        rule, summary, word = self._missed_rule, account.overruns.summary(), ""
+        if reason not in (EndReason.ABORTED, EndReason.RERECORD):
+            objection = rule.objection(account.overruns)
+            if objection:
+                detail = f"{objection}: {summary}"
+                reason, word = (EndReason.ABORTED, " rejected") if rule.rejects else (reason, " marked")
+        if summary:
+            self._log(f"take {self._episode_id}{word}: {detail or summary}")
+        return reason, detail
 
     def _reset_phase(self) -> None:
         self._set_phase(Phase.RESET_PHASE)
@@ -153,11 +199,11 @@ class SessionLoop:
             if self._session.reset_tick(self._board.take_events()):
                 return
 
-    def _next_draft(self) -> Draft:
+    def _next_slot(self) -> Slot:
         slot = self._ring.next_slot()
         if slot is None:
             raise _RingFull
-        return Draft(slot.row, slot.pictures)
+        return slot
 
     def _wait_for_room(self) -> None:
         """Between episodes: let the writer catch up if the ring ran full."""

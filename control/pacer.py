@@ -48,7 +48,7 @@ class Pacer:
     def __init__(self, fps: int, clock: Clock) -> None:
         if fps < 0:
             raise UsageError(f"fps {fps} found, expected a whole number of frames per second, or 0 for unpaced")
-        self._fps = fps
+        self.fps = self._fps = fps
         self._clock = clock
         self._t0_ns = 0
         self._next_index = 0

@@ -7,19 +7,21 @@ link: READY with the shared memory, then GO or REFUSED, then ENDED.
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 from control.board import Board
 from control.clock import SystemClock
+from control.config import TimingFlags
 from control.loop import SessionLoop, SessionPlan
+from control.overruns import MissedRule
 from control.pacer import Pacer
+from control.realtime import RealTime
 from control.source import Source
-from transport.errors import LogError, OnbeatError, RefusedError
+from transport.errors import OnbeatError, RefusedError
 from transport.link import Link
 from transport.ring import LogRing
 
@@ -31,25 +33,31 @@ class SessionSettings:
     Attributes:
         fps: of the dataset, and of the loop unless it is unpaced.
         paced: False runs as fast as the source steps.
-        lock_memory: "auto", "require" or "off".
+        ring_s: seconds of recording that the log ring holds.
     """
 
     fps: int
     paced: bool = True
     ring_s: float = 5.0
-    spin_us: float = 200.0
-    lock_memory: str = "auto"
+    timing: TimingFlags = field(default_factory=TimingFlags)
 
 
 def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, link: Link) -> int:
-    """Record one session; returns the number of episodes kept.
+    """Record one session; returns the number of episodes kept. Leaves the process as it found it.
 
     Raises:
         RefusedError: the supervisor or the writer said no.
+        UsageError: a protection that is required is not permitted.
         OnbeatError: as `SessionLoop.run`.
     """
     ring = LogRing.create(source.schema, seconds=settings.ring_s, fps=settings.fps)
-    protections = {"log ring locked in memory": _lock(ring, settings.lock_memory)}
+    with RealTime(settings.timing, ring, paced=settings.paced) as protections:
+        return _run(source, plan, settings, link, ring, protections)
+
+
+def _run(
+    source: Source, plan: SessionPlan, settings: SessionSettings, link: Link, ring: LogRing, protections: RealTime
+) -> int:
     board = Board.create()
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     link.send(
@@ -61,7 +69,7 @@ def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, li
                 "robot_type": source.robot_type,
                 "ring_bytes": ring.nbytes,
                 "ring_slots": ring.slot_count,
-                "protections": protections,
+                "protections": protections.report,
             }
         },
         [ring.fd, board.fd, wake_fd],
@@ -71,9 +79,20 @@ def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, li
         raise RefusedError("the supervisor ended before the session began")
     if "refused" in answer[0]:
         raise RefusedError(answer[0]["refused"])
-    clock = SystemClock(int(settings.spin_us * 1000))
-    pacer = Pacer(settings.fps if settings.paced else 0, clock)
-    loop = SessionLoop(source, plan, ring, wake_fd, board, pacer, clock)
+    timing = settings.timing
+    clock = SystemClock(int(timing.spin_us * 1000))
+    loop = SessionLoop(
+        source,
+        plan,
+        ring,
+        wake_fd,
+        board,
+        Pacer(settings.fps if settings.paced else 0, clock),
+        clock,
+        protections=protections,
+        missed_rule=MissedRule(timing.max_missed_fraction, rejects=timing.on_missed == "reject"),
+        log=lambda text: _offer(link, text),
+    )
     try:
         with _sigterm_aborts(loop):
             loop.run()
@@ -85,6 +104,11 @@ def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, li
         raise
     link.send({"ended": "", "exit_code": 0, "recorded": loop.recorded})
     return loop.recorded
+
+
+def _offer(link: Link, text: str) -> None:
+    # Between two ticks nothing may wait; a supervisor that does not read has other troubles than this line.
+    link.offer({"log": text})
 
 
 @contextmanager
@@ -99,28 +123,3 @@ def _sigterm_aborts(loop: SessionLoop) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def _lock(ring: LogRing, mode: str) -> str:
-    """Lock the ring's pages; returns "yes" or why not.
-
-    Raises:
-        LogError: `mode` is "require" and the system does not permit it.
-    """
-    if mode == "off":
-        return "off (--timing.lock_memory)"
-    if ring.lock():
-        return "yes"
-    why = (
-        f"not permitted: {ring.nbytes >> 20} MB wanted, RLIMIT_MEMLOCK is {_memlock_limit()}; raise memlock in "
-        "/etc/security/limits.conf"
-    )
-    if mode == "require":
-        raise LogError(f"the log ring cannot be locked in memory, {why}, or set --timing.lock_memory=auto")
-    return why
-
-
-def _memlock_limit() -> str:
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    return "unlimited" if soft == resource.RLIM_INFINITY else f"{soft >> 20} MB"

@@ -37,14 +37,16 @@ def lateness_ns(
     ticks = np.repeat(np.arange(len(late)), missed + 1)
     ends = np.cumsum(missed + 1)
     slots_before = np.repeat(ends, missed + 1) - 1 - np.arange(len(ticks))
-    return late[ticks] + slots_before * 1_000_000_000 // fps
+    every_slot: Nanoseconds = late[ticks] + slots_before * 1_000_000_000 // fps
+    return every_slot
 
 
 def period_error_ns(started_ns: Nanoseconds, fps: int) -> Nanoseconds:
     """One value per interval of one episode, so one fewer than ticks; empty when unpaced."""
     if not fps:
         return started_ns[:0]
-    return np.abs(np.diff(started_ns) - 1_000_000_000 // fps)
+    error_ns: Nanoseconds = np.abs(np.diff(started_ns) - 1_000_000_000 // fps)
+    return error_ns
 
 
 def achieved_fps(started_ns: Nanoseconds) -> float | None:
