@@ -9,7 +9,9 @@ _ABOUT = {
     "record": "record episodes into a LeRobotDataset",
     "writer": "encode and write datasets for recorders on other machines",
     "keys": "make the keys of a writer and its recorders",
+    "doctor": "what this machine grants and sustains, and whether a load can be recorded on it",
     "verify": "decode a dataset's videos and compare them with its rows",
+    "recover": "finish what a crash left beside a dataset, and say what is lost",
     "loadtest": "certify a machine with a load as heavy as the real one, without a robot",
 }
 

@@ -75,13 +75,13 @@ def check_sustainable(codec: ResolvedCodec, width: int, height: int, fps: int, c
     load = f"{cameras} camera{'s' if cameras != 1 else ''} of {width}x{height}"
     found = f"{codec.name} encodes {rate:.0f} frames/s a camera here with {load}, expected {fps}"
     slow = "--writer.allow_slow=true to record with a growing delay"
-    others = [other for other in _candidates(width, height, fps) if other.spec != codec.spec]
+    others = [other for other in candidates(width, height, fps) if other.spec != codec.spec]
     best = _first_enough(others, width, height, fps, cameras, wanted=fps)
     if best is None or best.rate < fps:
         faster = best is not None and best.rate > rate
         reached = f"{best.codec.name}, the fastest, {best.rate:.0f}" if best and faster else "no codec here is faster"
         raise EncoderTooSlowError(f"{found} ({reached}); lower --dataset.fps, use smaller pictures, or set {slow}")
-    raise EncoderTooSlowError(f"{found}; set {_flags(best.codec.spec)} (measured: {best.rate:.0f}), or {slow}")
+    raise EncoderTooSlowError(f"{found}; set {flags(best.codec.spec)} (measured: {best.rate:.0f}), or {slow}")
 
 
 def choose_auto(width: int, height: int, fps: int, cameras: int) -> EncoderSpec:
@@ -90,7 +90,7 @@ def choose_auto(width: int, height: int, fps: int, cameras: int) -> EncoderSpec:
     Raises:
         UnknownCodecError: no encoder takes this size.
     """
-    best = _first_enough(_candidates(width, height, fps), width, height, fps, cameras, wanted=_AUTO_MARGIN * fps)
+    best = _first_enough(candidates(width, height, fps), width, height, fps, cameras, wanted=_AUTO_MARGIN * fps)
     if best is None:
         raise UnknownCodecError(f"no encoder here takes {width}x{height}; use another picture size")
     return best.codec.spec
@@ -120,7 +120,7 @@ class _Measured:
     rate: float
 
 
-def _candidates(width: int, height: int, fps: int) -> list[ResolvedCodec]:
+def candidates(width: int, height: int, fps: int) -> list[ResolvedCodec]:
     """Hardware encoders of this machine in LeRobot's order, LeRobot's default, and the fastest software."""
     specs = [EncoderSpec(vcodec=name) for name in HARDWARE_CODECS if name in openable_codecs()]
     fastest = EncoderSpec(vcodec="h264", preset="ultrafast")
@@ -149,13 +149,14 @@ def _first_enough(
     return best
 
 
-def _flags(spec: EncoderSpec) -> str:
-    flags = [f"{_FLAG}.vcodec={spec.vcodec}"]
+def flags(spec: EncoderSpec) -> str:
+    """The flags of `onbeat record` that choose this codec."""
+    found = [f"{_FLAG}.vcodec={spec.vcodec}"]
     if spec.preset is not None:
-        flags.append(f"{_FLAG}.preset={spec.preset}")
+        found.append(f"{_FLAG}.preset={spec.preset}")
     if spec.pix_fmt != EncoderSpec.pix_fmt:
-        flags.append(f"{_FLAG}.pix_fmt={spec.pix_fmt}")
-    return " ".join(flags)
+        found.append(f"{_FLAG}.pix_fmt={spec.pix_fmt}")
+    return " ".join(found)
 
 
 class _Run:
