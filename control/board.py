@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from control.episode_rules import OperatorEvents
 from control.pacer import Tick
+from transport.ledger import Ledger
 
 TRACE_TICKS = 16_384
 _WORDS = 64
@@ -63,6 +64,7 @@ class Board:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self._ledger: Ledger | None = None
         self._map = mmap.mmap(fd, _BYTES)
         self._words: NDArray[np.int64] = np.frombuffer(self._map, np.int64, _WORDS)
         self._trace = np.frombuffer(self._map, _TRACE_DTYPE, TRACE_TICKS, _WORDS * 8)
@@ -76,6 +78,10 @@ class Board:
         board = cls(fd)
         board._trace["scheduled_ns"] = -1
         return board
+
+    def keep_ledger(self, ledger: Ledger) -> None:
+        """Note published frames there too."""
+        self._ledger = ledger
 
     # -- control's side ------------------------------------------------------------------------------------------
 
@@ -94,6 +100,8 @@ class Board:
         if tick.lateness_ns > words[_WORST_NS]:
             words[_WORST_NS] = tick.lateness_ns
         words[_TICKS] = count + 1
+        if self._ledger is not None:
+            self._ledger.note(int(words[_EPISODE]), frames)
 
     def take_events(self) -> OperatorEvents:
         """What the operator asked for since the last call."""

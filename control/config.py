@@ -111,6 +111,8 @@ class WriterFlags:
     allow_slow: bool = False
     # Gigabytes that must stay free on the writer's disk; below it the session ends cleanly.
     min_free_gb: float = 0.5
+    # Keep each episode's journal (MCAP) after it was committed, in ROOT.onbeat/kept.
+    keep_journal: bool = False
 
 
 @dataclass

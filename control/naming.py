@@ -7,6 +7,7 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
+from control.affinity import others_cpus
 from control.config import RecordConfig
 from control.supervisor import SupervisorSettings
 from transport import spill_dir
@@ -42,6 +43,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         rgb_encoder=dataset.rgb_encoder,
         encoder_threads=dataset.encoder_threads,
         allow_slow_encoder=writer.allow_slow,
+        keep_journal=writer.keep_journal,
     )
     publisher = config.publisher
     if publisher.spill_max_gb < 0 or publisher.give_up_s <= 0:
@@ -62,6 +64,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         spill_max_bytes=int(publisher.spill_max_gb * 1e9),
         give_up_s=publisher.give_up_s,
         play_sounds=config.play_sounds,
+        others_cpus=None if (cpus := others_cpus(config.timing)) is None else sorted(cpus),
     )
 
 

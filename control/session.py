@@ -22,6 +22,7 @@ from control.pacer import Pacer
 from control.realtime import RealTime
 from control.source import Source
 from transport.errors import OnbeatError, RefusedError
+from transport.ledger import Ledger
 from transport.link import Link
 from transport.ring import LogRing
 
@@ -70,6 +71,7 @@ def _run(
                 "ring_bytes": ring.nbytes,
                 "ring_slots": ring.slot_count,
                 "protections": protections.report,
+                "session_id": ring.session_id,
             }
         },
         [ring.fd, board.fd, wake_fd],
@@ -79,6 +81,7 @@ def _run(
         raise RefusedError("the supervisor ended before the session began")
     if "refused" in answer[0]:
         raise RefusedError(answer[0]["refused"])
+    board.keep_ledger(Ledger(ring.session_id))
     timing = settings.timing
     clock = SystemClock(int(timing.spin_us * 1000))
     loop = SessionLoop(

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from control.display import Display
 from control.overload import LogFill, OverloadWatch
 from control.summary import Summary
 from control.tones import Tones
+from transport import ledger
 from transport.dataset_spec import DatasetSpec
 from transport.errors import OnbeatError, RefusedError
 from transport.link import Link, spawn
@@ -46,6 +47,7 @@ class SupervisorSettings:
         give_up_s: without any progress of the writer for so long after the recording ended, what is undelivered is
             left in the spill folder.
         play_sounds: None plays them where the machine has a player.
+        others_cpus: processors of supervisor, publisher and local writer; None for all.
     """
 
     spec: DatasetSpec
@@ -59,6 +61,7 @@ class SupervisorSettings:
     spill_max_bytes: int = 0
     give_up_s: float = 120.0
     play_sounds: bool | None = None
+    others_cpus: Sequence[int] | None = None
 
 
 @dataclass
@@ -100,6 +103,9 @@ class Supervisor:
         """
         signal.signal(signal.SIGINT, lambda *_: self._on_interrupt())
         signal.signal(signal.SIGTERM, lambda *_: self._on_terminate())
+        if self._settings.others_cpus is not None:
+            # Every child and every thread of theirs is made here and stays there.
+            os.sched_setaffinity(0, self._settings.others_cpus)
         if self._settings.writer_address is None:
             self._writer = self._start_writer()
         try:
@@ -284,6 +290,7 @@ class Supervisor:
             self._display.episode(message)
         elif "finished" in message:
             self._finished = True
+            ledger.forget(self._ready["session_id"])
         elif "head_seq" in message:
             self._on_publisher_status(message)
         elif "warning" in message:

@@ -60,6 +60,7 @@ class DatasetSpec:
         rgb_encoder: how cameras are encoded.
         encoder_threads: threads for each encoder; None leaves it to the codec.
         allow_slow_encoder: record although the codec cannot keep up with the load on this machine.
+        keep_journal: keep the journals of committed episodes beside the dataset.
     """
 
     repo_id: str
@@ -70,6 +71,7 @@ class DatasetSpec:
     rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
     encoder_threads: int | None = None
     allow_slow_encoder: bool = False
+    keep_journal: bool = False
 
     def __post_init__(self) -> None:
         if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id or "--" in self.repo_id:
@@ -115,6 +117,7 @@ _SPEC_TYPES: dict[str, tuple[type, ...]] = {
     "rgb_encoder": (dict,),
     "encoder_threads": _OPTIONAL_INT,
     "allow_slow_encoder": (bool,),
+    "keep_journal": (bool,),
 }
 _ENCODER_TYPES: dict[str, tuple[type, ...]] = {
     "vcodec": (str,),

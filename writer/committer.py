@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import traceback
 from pathlib import Path
 from typing import Any
 
+from transport import ledger
 from transport.errors import OnbeatError
 from transport.link import Link, child_link
 from writer.handshake import Session, again
 from writer.journal_join import to_finished
+from writer.keep import keep_journal
 from writer.mux import write_mp4
 from writer.resume import read_episode
 from writer.workdir import work_dir
@@ -66,8 +67,8 @@ class CommitterProcess:
             self._committer.recover()
         elif "close" in message:
             self._commit_ready()
-            if self._session is not None:
-                self._session.folder.close()
+            if self._session is not None and self._session.folder.close():
+                ledger.forget(self._session.session_id)
             self._session = self._committer = None
             self._link.send({"closed": True})
 
@@ -83,7 +84,6 @@ class CommitterProcess:
                 self._link.send({"log": f"episode {episode_id} could not be committed: {error}"})
                 if self._tries[episode_id] < _TRIES:
                     return
-                traceback.print_exc()
                 folder.set_done(episode_id, "failed", detail=str(error)[:1000])
                 folder.move(episode_id, "ready", "aborted")
             with contextlib.suppress(BlockingIOError):
@@ -103,7 +103,7 @@ class CommitterProcess:
         folder.set_done(
             episode_id, "committed", index=committed.episode_index, frames=committed.frames, missing=missing
         )
-        folder.drop(episode_id, "ready")
+        keep_journal(folder, episode_id, "ready")
 
 
 def main() -> None:

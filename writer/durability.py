@@ -22,6 +22,8 @@ class Wholeness:
 
     def __init__(self, cameras: Iterable[str], durable_seq: int, first_frame_index: int = 0) -> None:
         self.whole_seq = durable_seq
+        self._given_up = False
+        self._newest_row = first_frame_index - 1
         self._waiting: deque[tuple[int, int | None]] = deque()
         self._first = first_frame_index
         self._count = dict.fromkeys(cameras, 0)
@@ -29,6 +31,7 @@ class Wholeness:
         self._whole = dict.fromkeys(self._count, first_frame_index - 1)
 
     def row(self, seq: int, frame_index: int) -> None:
+        self._newest_row = frame_index
         self._waiting.append((seq, frame_index))
         self._advance()
 
@@ -39,6 +42,16 @@ class Wholeness:
             self._whole[camera] = self._newest[camera]
             self._advance()
 
+    @property
+    def frames(self) -> int:
+        """Frames 0 to `frames - 1` are whole."""
+        return min(self._whole.values(), default=self._newest_row) + 1
+
+    def give_up(self) -> None:
+        """Packets are missing for good: from here on the log does not wait for this episode."""
+        self._given_up = True
+        self._advance()
+
     def event(self, seq: int) -> None:
         """A record without pictures; whole as soon as everything before it is."""
         self._waiting.append((seq, None))
@@ -48,7 +61,7 @@ class Wholeness:
         whole = min(self._whole.values(), default=None)
         while self._waiting:
             seq, frame_index = self._waiting[0]
-            if frame_index is not None and whole is not None and frame_index > whole:
+            if not self._given_up and frame_index is not None and whole is not None and frame_index > whole:
                 return
             self.whole_seq = seq
             self._waiting.popleft()

@@ -45,6 +45,7 @@ from writer.journal_format import (
 )
 from writer.journal_join import JoinedEpisode, join, to_finished
 from writer.journal_read import Segment, read_segment
+from writer.sync import sync_directory
 
 __all__ = ["JoinedEpisode", "JournalHeader", "JournalWriter", "Segment", "join", "read_segment", "to_finished"]
 
@@ -91,7 +92,7 @@ class JournalWriter:
             journal.flush()
             journal.sync()
             partial.rename(path)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         except BaseException:
             file.close()
             with contextlib.suppress(OSError):
@@ -193,11 +194,3 @@ class _File:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

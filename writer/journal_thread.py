@@ -2,6 +2,9 @@
 
 Ingest hands it rows, packets and events in log order; it appends them to the open episode's journal, syncs at most
 every quarter second, and only then moves `durable_seq`. Disk stalls stay in this thread.
+
+When the disk refuses, the thread goes on without it: what was synced stays, the open episode is set aside with what it
+lacks, and the rest of the log is let pass, so that the session can end in order. `error` says that it has to.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class _Open:
     whole: Wholeness
     frames: int = 0
     detail: str = ""
+    failed: bool = False
 
 
 class JournalThread(threading.Thread):
@@ -48,6 +52,7 @@ class JournalThread(threading.Thread):
         super().__init__(name="journal", daemon=True)
         self.durable_seq = durable_seq
         self.error: OSError | None = None
+        self.session_over = False
         self._session = session
         self._wake = wake
         self._episode_ready = episode_ready
@@ -68,7 +73,7 @@ class JournalThread(threading.Thread):
         self._work.put(lambda: self._packets(camera, packets))
 
     def extradata(self, camera: str, extradata: bytes) -> None:
-        self._work.put(lambda: self._opened().journal.extradata(camera, extradata))
+        self._work.put(lambda: self._extradata(camera, extradata))
 
     def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
         """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
@@ -77,12 +82,21 @@ class JournalThread(threading.Thread):
     def verdict(self, seq: int, event: Verdict) -> None:
         self._work.put(lambda: self._verdict(seq, event))
 
+    def give_up(self) -> None:
+        """Packets of the open episode will never come; the log goes on without them."""
+        self._work.put(self._give_up)
+
     def passed(self, seq: int) -> None:
         """A record that leaves nothing behind."""
         self._work.put(lambda: self._passed(seq))
 
     def session_ended(self, seq: int) -> None:
         self._work.put(lambda: self._session_ended(seq))
+
+    @property
+    def warning(self) -> str:
+        """One line once the disk has refused, else empty."""
+        return "" if self.error is None else f"{_words(self.error)}: the session ends, what was recorded before is kept"
 
     def stop(self, timeout_s: float) -> None:
         """Sync what was given so far and end."""
@@ -93,33 +107,48 @@ class JournalThread(threading.Thread):
 
     def run(self) -> None:
         next_sync_s = time.monotonic()
-        try:
-            while True:
-                wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
-                try:
-                    task = self._work.get(timeout=wait_s)
-                except queue.Empty:
-                    self._sync()
-                    next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
-                    continue
-                if task is None:
-                    self._sync()
-                    if self._open is not None:
-                        self._open.journal.close()
-                    return
-                task()
-                if self._unsynced and time.monotonic() >= next_sync_s:
-                    self._sync()
-                    next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
-        except OSError as error:
-            self.error = error
-            self._wake()
+        while True:
+            wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
+            try:
+                task = self._work.get(timeout=wait_s)
+            except queue.Empty:
+                task = self._sync
+            if task is None:
+                self._attempt(self._sync)
+                if self._open is not None:
+                    self._open.journal.close()
+                return
+            self._attempt(task)
+            if self._unsynced and time.monotonic() >= next_sync_s:
+                self._attempt(self._sync)
+            if not self._unsynced:
+                next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
 
-    def _opened(self) -> _Open:
-        assert self._open is not None, "a record of an episode came before the episode began"
-        return self._open
+    def _attempt(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if self.error is None:
+            self.error = error
+        self._session.drop_reserve()
+        if self._open is not None:
+            self._open.failed = True
+            self._open.journal.close()
+            self._open.detail = self._open.detail or _words(error)
+            self._open.whole.give_up()
+        self._unsynced = False
+        self._wake()
+
+    def _opened(self) -> _Open | None:
+        """The open episode if its journal takes records; None after the disk refused."""
+        assert self._open is not None or self.error is not None, "a record of an episode came before it began"
+        return None if self._open is None or self._open.failed else self._open
 
     def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
+        self._open = None
         folder = self._session.episode("recording", header.episode_id)
         folder.mkdir(exist_ok=True)
         journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
@@ -131,6 +160,9 @@ class JournalThread(threading.Thread):
 
     def _row(self, seq: int, frame_index: int, row: bytes) -> None:
         episode = self._opened()
+        if episode is None:
+            self._let_pass(seq)
+            return
         episode.journal.row(seq, frame_index, row)
         episode.whole.row(seq, frame_index)
         episode.frames += 1
@@ -138,13 +170,30 @@ class JournalThread(threading.Thread):
 
     def _packets(self, camera: str, packets: Sequence[Packet]) -> None:
         episode = self._opened()
+        if episode is None:
+            return
         for packet in packets:
             episode.journal.packet(camera, packet)
             episode.whole.packet(camera, packet.pts)
         self._unsynced = True
 
+    def _extradata(self, camera: str, extradata: bytes) -> None:
+        episode = self._opened()
+        if episode is not None:
+            episode.journal.extradata(camera, extradata)
+
+    def _give_up(self) -> None:
+        if self._open is not None:
+            self._open.whole.give_up()
+            self._unsynced = True
+
     def _ended(self, seq: int, event: EpisodeEnded, detail: str) -> None:
         episode = self._opened()
+        if episode is None:
+            self._let_pass(seq)
+            return
+        if detail and episode.whole.frames < event.frames:
+            detail = f"frames {episode.whole.frames} to {event.frames - 1}: {detail}"
         episode.detail = detail
         episode.journal.ended(seq, event)
         episode.whole.event(seq)
@@ -152,14 +201,21 @@ class JournalThread(threading.Thread):
 
     def _verdict(self, seq: int, event: Verdict) -> None:
         episode = self._opened()
-        episode.journal.verdict(seq, event)
-        episode.whole.event(seq)
-        episode.journal.finish()
+        if episode is None:
+            frames = 0 if self._open is None else self._open.whole.frames
+            lacking = f"frames from {frames} on: {_words(self.error)}" if self.error is not None else ""
+        else:
+            episode.journal.verdict(seq, event)
+            episode.whole.event(seq)
+            episode.journal.finish()
+            frames, lacking = episode.frames, episode.detail
         self._open = None
         self._unsynced = False
-        settle(self._session, event, seq, frames=episode.frames, lacking=episode.detail)
-        self._move_durable(seq)
-        self._episode_ready()
+        try:
+            settle(self._session, event, seq, frames=frames, lacking=lacking)
+        finally:
+            self._move_durable(seq)
+            self._episode_ready()
 
     def _passed(self, seq: int) -> None:
         if self._open is None:
@@ -168,13 +224,22 @@ class JournalThread(threading.Thread):
             self._open.whole.event(seq)
             self._unsynced = True
 
-    def _session_ended(self, seq: int) -> None:
-        self._session.set_progress(seq, session_ended=True)
+    def _let_pass(self, seq: int) -> None:
+        """The disk refused: the log must not wait for what cannot be written."""
+        if self._open is not None:
+            self._open.whole.event(seq)
         self._move_durable(seq)
+
+    def _session_ended(self, seq: int) -> None:
+        try:
+            self._session.set_progress(seq, session_ended=True)
+        finally:
+            self.session_over = True
+            self._move_durable(seq)
 
     def _sync(self) -> None:
         self._unsynced = False
-        if self._open is not None:
+        if self._open is not None and not self._open.failed:
             whole_seq = self._open.whole.whole_seq
             self._open.journal.flush()
             self._open.journal.sync()
@@ -184,6 +249,10 @@ class JournalThread(threading.Thread):
         if seq > self.durable_seq:
             self.durable_seq = seq
         self._wake()
+
+
+def _words(error: OSError | None) -> str:
+    return "" if error is None else f"the writer's disk refused ({error.strerror or error})"
 
 
 def settle(session: SessionDir, verdict: Verdict, seq: int, *, frames: int, lacking: str = "") -> None:

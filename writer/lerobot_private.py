@@ -16,13 +16,20 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 from lerobot.configs import DepthEncoderConfig, RGBEncoderConfig, infer_depth_unit
-from lerobot.datasets.compute_stats import auto_downsample_height_width, get_feature_stats, sample_indices
+from lerobot.datasets.compute_stats import (
+    aggregate_stats,
+    auto_downsample_height_width,
+    get_feature_stats,
+    sample_indices,
+)
 from lerobot.datasets.dataset_metadata import CODEBASE_VERSION, LeRobotDatasetMetadata
 from lerobot.datasets.dataset_writer import DatasetWriter
 from lerobot.datasets.depth_utils import dequantize_depth
 from lerobot.datasets.io_utils import load_info, load_stats, load_tasks
-from lerobot.utils.utils import SuppressProgressBars
+from lerobot.datasets.utils import serialize_dict
+from lerobot.utils.utils import SuppressProgressBars, unflatten_dict
 
 from transport.dataset_spec import DatasetSpec
 from transport.schema import Kind, Schema, Stream
@@ -238,3 +245,16 @@ class _ReadyVideos:
             output_tensor=False,
         )
         return depth
+
+
+def aggregate_episode_stats(root: Path) -> dict[str, Any]:
+    """`meta/stats.json` of a dataset from the statistics in its episodes' metadata, as lerobot aggregates them."""
+    stats = []
+    for path in sorted((root / "meta" / "episodes").glob("*/*.parquet")):
+        for row in pq.read_table(path).to_pylist():
+            flat = {
+                key.removeprefix("stats/"): np.array(value) for key, value in row.items() if key.startswith("stats/")
+            }
+            stats.append(unflatten_dict(flat))
+    nested: dict[str, Any] = serialize_dict(aggregate_stats(stats))
+    return nested

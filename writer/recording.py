@@ -51,10 +51,10 @@ class Recording:
 
     def frame(self, seq: int, frame_index: int, row: bytes, pictures: Sequence[memoryview]) -> None:
         """Take the next frame; pictures are uint8 HWC and may be kept until they are encoded."""
-        if self._failed.is_set() and not self.lacking:
-            self.lacking = f"from frame {frame_index} on: {self._failure}"
-        if not self.lacking and frame_index != self.frames:
-            self.lacking = f"frames {self.frames} to {frame_index - 1}: lost on the way"
+        if self._failed.is_set():
+            self.lose(self._failure)
+        if frame_index != self.frames:
+            self.lose(f"frames {self.frames} to {frame_index - 1} were lost on the way")
         if self.lacking:
             self._journal.passed(seq)
             self._consumed(sum(picture.nbytes for picture in pictures))
@@ -68,14 +68,16 @@ class Recording:
 
     def lose(self, reason: str) -> None:
         """Records of this episode are gone; what follows is not recorded any more."""
-        self.lacking = self.lacking or f"from frame {self.frames} on: {reason}"
+        if not self.lacking:
+            self.lacking = reason
+            self._journal.give_up()
 
     def end(self, seq: int, event: EpisodeEnded) -> None:
         """Get the held-back frames out of the encoders, then close the episode in the journal."""
         for encoder in self._encoders or ():
             encoder.flush(_FLUSH_LIMIT_S)
-        if self._failed.is_set() and not self.lacking:
-            self.lacking = f"the last frames: {self._failure}"
+        if self._failed.is_set():
+            self.lose(self._failure)
         self._journal.ended(seq, event, self.lacking)
         self._close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from writer.errors import JournalError
@@ -19,6 +20,7 @@ class OpenEpisode:
     task: str
     frames: int
     next_segment: int
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,22 @@ class Standing:
 def read_episode(session: SessionDir, episode_id: int, state: str) -> JoinedEpisode | None:
     """The episode's segments, joined; None when nothing of it is durable.
 
+    A segment whose header is damaged counts as absent: what it held cannot be told apart from noise.
+
     Raises:
         JournalError: the segments contradict each other.
     """
     segments = []
     for path in sorted(session.episode(state, episode_id).glob("segment-*.mcap")):
-        try:
+        with contextlib.suppress(JournalError):
             segments.append(read_segment(path))
-        except JournalError:
-            # Killed before the header was on disk: nothing in it was ever called durable.
-            path.unlink()
     return join(segments) if segments else None
+
+
+def next_segment(session: SessionDir, episode_id: int) -> int:
+    """A number that no segment of the episode has, readable or not."""
+    names = [path.stem for path in session.episode("recording", episode_id).glob("segment-*.mcap")]
+    return max((int(name.removeprefix("segment-")) for name in names), default=-1) + 1
 
 
 def standing(session: SessionDir) -> Standing:
@@ -66,5 +73,6 @@ def standing(session: SessionDir) -> Standing:
             lacking = "" if whole else f"frames from {joined.durable_frames} on"
             settle(session, joined.verdict, durable_seq, frames=joined.durable_frames, lacking=lacking)
         else:
-            opened = OpenEpisode(episode_id, joined.task, joined.durable_frames, joined.next_segment)
+            segment = next_segment(session, episode_id)
+            opened = OpenEpisode(episode_id, joined.task, joined.durable_frames, segment, joined.ended is not None)
     return Standing(durable_seq, opened, bool(progress["session_ended"]))

@@ -6,10 +6,12 @@
         sessions/SESSION/
             session.json               what was agreed in the handshake
             progress.json              the newest durable record when no episode is open
+            reserve                    deleted when the disk is full, so that the last notes find room
             recording/e000007/         segments (MCAP) of an episode without a verdict
             ready/e000007/             verdict keep: to be committed
             aborted/e000007/           ended abnormally, or could not be committed: for `onbeat recover`
             done/e000007.json          final state, kept until the session is closed
+        kept/SESSION-e000007/          journals of committed episodes, with --writer.keep_journal
 
 An episode is in exactly one of the folders, and moves by one rename, so that any of the processes can die at any
 moment and the next one reads off the disk what is left to do.
@@ -27,6 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from transport.errors import UsageError
+from writer.sync import sync_directory
+
+# Final states and progress of a session are some hundred bytes each; a file takes at least a block.
+_RESERVE_BYTES = 1 << 20
 
 
 def work_dir(root: Path) -> Path:
@@ -42,7 +48,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    sync_dir(path.parent)
+    sync_directory(path.parent)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -52,14 +58,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return value
-
-
-def sync_dir(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,28 @@ class SessionDir:
         for name in ("recording", "ready", "aborted", "done"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         write_json(self.path / "session.json", agreed)
+        fd = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(fd, 0, _RESERVE_BYTES)
+        finally:
+            os.close(fd)
+
+    @property
+    def _reserve(self) -> Path:
+        return self.path / "reserve"
+
+    def drop_reserve(self) -> None:
+        """Make the room that the last notes of a session on a full disk need."""
+        self._reserve.unlink(missing_ok=True)
 
     def agreed(self) -> dict[str, Any] | None:
         """What the handshake agreed on, or None if this session is new here."""
         return read_json(self.path / "session.json")
+
+    @property
+    def keeps_journals(self) -> bool:
+        """Whether journals of committed episodes are kept."""
+        return bool((self.agreed() or {}).get("spec", {}).get("keep_journal"))
 
     def progress(self) -> dict[str, Any]:
         """`durable_seq` and `session_ended` (the SESSION_ENDED record is durable)."""
@@ -108,8 +124,8 @@ class SessionDir:
         source, goal = self.episode(origin, episode_id), self.episode(target, episode_id)
         if source.exists():
             source.rename(goal)
-            sync_dir(goal.parent)
-            sync_dir(source.parent)
+            sync_directory(goal.parent)
+            sync_directory(source.parent)
 
     def drop(self, episode_id: int, state: str) -> None:
         """Delete an episode's folder in the given state, if it is there."""
@@ -134,10 +150,12 @@ class SessionDir:
                 found[episode_id] = value
         return found
 
-    def close(self) -> None:
-        """Remove what is finished. Aborted episodes stay, with what is needed to recover them."""
-        if not self.aborted() and not self.open_recordings() and not self.ready():
-            shutil.rmtree(self.path)
+    def close(self) -> bool:
+        """Remove what is finished; True if that is all. Other episodes stay, with what is needed to recover them."""
+        if self.aborted() or self.open_recordings() or self.ready():
+            return False
+        shutil.rmtree(self.path)
+        return True
 
     def _ids(self, state: str) -> Iterator[int]:
         return (int(path.name[1:]) for path in (self.path / state).glob("e*") if path.is_dir())
@@ -175,8 +193,13 @@ class RootLock:
     def release(self) -> None:
         """Give the lock up, and remove `ROOT.onbeat` if nothing is left in it that anybody could need."""
         sessions = self._dir / "sessions"
-        if not sessions.exists() or not any(sessions.iterdir()):
-            shutil.rmtree(self._dir)
+        needed = (sessions.exists() and any(sessions.iterdir())) or (self._dir / "intent.json").exists()
+        if not needed:
+            for path in self._dir.iterdir():
+                if path.name != "kept":
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if not any(self._dir.iterdir()):
+                self._dir.rmdir()
         os.close(self._fd)
 
 

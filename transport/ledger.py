@@ -1,0 +1,65 @@
+"""How many frames of which episode control published, in memory that outlives every process of the session.
+
+The log ring goes with its last process; this one page does not (only a reboot takes it), so that `onbeat recover` can
+say exactly what was published and never became durable, when everything was killed at once. Two words a frame, no
+system call. Lies at /dev/shm/onbeat-SESSION and is removed when all of the session is durable.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BYTES = 4096
+_FOLDER = Path("/dev/shm")
+_EPISODE, _FRAMES = 0, 1
+
+
+class Ledger:
+    """The writing side; `note` is called in the loop."""
+
+    def __init__(self, session_id: str) -> None:
+        """Make the page. Where the system has no such folder the counts stay in this process alone."""
+        path = _path(session_id)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError:
+            fd = os.memfd_create("onbeat-ledger", os.MFD_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, _BYTES)
+            self._words: NDArray[np.int64] = np.frombuffer(mmap.mmap(fd, _BYTES), np.int64)
+        finally:
+            os.close(fd)
+        self._words[_EPISODE] = -1
+
+    def note(self, episode_id: int, frames: int) -> None:
+        """So many frames of this episode are published."""
+        # Frames first go to zero: a reader never sees an old count under a new episode.
+        if self._words[_EPISODE] != episode_id:
+            self._words[_FRAMES] = 0
+            self._words[_EPISODE] = episode_id
+        self._words[_FRAMES] = frames
+
+
+def published(session_id: str) -> tuple[int, int] | None:
+    """The newest episode's id and its published frames; None when nothing is known of the session here."""
+    try:
+        words = np.frombuffer(_path(session_id).read_bytes(), np.int64)
+    except FileNotFoundError:
+        return None
+    if len(words) * 8 != _BYTES or words[_EPISODE] < 0:
+        return None
+    return int(words[_EPISODE]), int(words[_FRAMES])
+
+
+def forget(session_id: str) -> None:
+    """Remove the page, once everything published is durable or accounted for."""
+    _path(session_id).unlink(missing_ok=True)
+
+
+def _path(session_id: str) -> Path:
+    return _FOLDER / f"onbeat-{session_id}"
