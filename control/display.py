@@ -75,6 +75,9 @@ class Display:
         self._console.bell()
 
     def protections(self, protections: Mapping[str, str]) -> None:
+        """What the loop is protected by, and what it lacks and why."""
+        if obtained := [name for name, state in protections.items() if state == "yes"]:
+            self.note(f"loop: {'; '.join(obtained)}")
         for name, state in protections.items():
             if state != "yes":
                 self.note(f"{name}: {state}")
