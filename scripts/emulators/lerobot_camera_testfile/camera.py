@@ -1,8 +1,8 @@
 """The camera: a thread that takes the file's pictures on an absolute grid, and lerobot's three ways to read them.
 
 Picture k of the loop is delivered at t0 + k/fps or not at all: a stalled or starved camera resumes with the picture of
-the moment, so the number in a numbered picture tells when it was taken. What differs from OpenCVCamera: decoding is done
-once, at `connect`, so a picture costs one copy; and the thread's death is quiet.
+the moment, so the number in a numbered picture tells when it was taken. What differs from OpenCVCamera: all decoding is
+done at `connect`, so a picture costs one copy; and the thread's death is quiet.
 """
 
 from __future__ import annotations
