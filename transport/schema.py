@@ -29,8 +29,8 @@ _DEPTH_DTYPES = frozenset(["uint16", "float32"])
 _RESERVED = frozenset(["timestamp", "frame_index", "episode_index", "index", "task_index", "task"])
 _MAX_DIMENSION = 1 << 20
 _MAX_DIMENSIONS = 8
-# A frame's row, and each of its pictures, is one part of a message.
-MAX_PART_BYTES = 1 << 28
+# A frame's row, and each of its pictures (22 megapixels), is one part of a message.
+MAX_PART_BYTES = 1 << 26
 # With these a schema fits into a HELLO, and a HELLO into the link to the publisher.
 _MAX_STREAMS = 512
 _MAX_NAME_BYTES = 128

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import zmq
 
+from transport import schema
 from transport.keys import KeyPair, RecorderKeys, require_curve
 
 # Messages, not bytes: the window of FETCH bounds the bytes of whoever keeps to it, this those of whoever does not.
@@ -17,10 +18,9 @@ _RECONNECT_MS = 50
 _BACKLOG = 128
 # What CURVE adds to a part.
 _CURVE_BYTES = 64
-# What the writer says is small; what it hears is at most one picture in a part: 22 megapixels.
+# What the writer says is small; what it hears is at most one picture in a part.
 _MAX_CONTROL_BYTES = 1 << 21
-MAX_PICTURE_BYTES = 1 << 26
-MAX_PART_BYTES = MAX_PICTURE_BYTES + _CURVE_BYTES
+MAX_PART_BYTES = schema.MAX_PART_BYTES + _CURVE_BYTES
 # Makes libzmq ask the ZAP handler of the context (writer/doorkeeper.py) about every key.
 ZAP_DOMAIN = b"onbeat"
 

@@ -1,4 +1,7 @@
-"""Whether a session may be recorded here, and into which folder: decided before anything is written."""
+"""Whether a session may be recorded here, and into which folder: decided before anything is written.
+
+A request comes from the network. Whatever it says, the answer is a session or a reason.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,19 @@ from transport.schema import Kind, Schema
 from writer import codec_check, codecs, dataset_check
 from writer.codecs import ResolvedCodec
 from writer.errors import DatasetMismatchError
+from writer.interrupted import complete_interrupted
 from writer.workdir import SessionDir
+
+# A row that is larger is not a row but a picture in disguise; each camera is a thread and an encoder.
+MAX_ROW_BYTES = 1 << 20
+MAX_CAMERAS = 32
+_MAX_OWNER = 200
+_WORK_SUFFIX = ".onbeat"
 
 
 @dataclass(frozen=True)
 class Session:
-    """A session that was accepted."""
+    """A session that was accepted. `key` is the recorder's public key, empty where no keys are used."""
 
     session_id: str
     owner: str
@@ -27,6 +37,7 @@ class Session:
     spec: DatasetSpec
     root: Path
     codec: ResolvedCodec
+    key: str = ""
 
     @property
     def folder(self) -> SessionDir:
@@ -34,18 +45,29 @@ class Session:
 
     def agreed(self) -> dict[str, Any]:
         """As `session.json` holds it."""
-        return {"owner": self.owner, "schema": self.schema.to_wire(), "spec": self.spec.to_wire()}
+        return {"owner": self.owner, "key": self.key, "schema": self.schema.to_wire(), "spec": self.spec.to_wire()}
+
+    def check_same(self, hello: Hello, key: str) -> None:
+        """Whether a further HELLO is of this very session.
+
+        Raises:
+            UsageError: it comes from another key, or describes something else.
+        """
+        if key != self.key:
+            raise UsageError("the session belongs to another recorder's key; start a new session")
+        if Schema.from_wire(hello.schema) != self.schema:
+            raise UsageError("the session was begun with other streams; start a new session")
+        spec = DatasetSpec.from_wire(hello.dataset)
+        # The codec may have been chosen here.
+        if replace(spec, rgb_encoder=self.spec.rgb_encoder) != self.spec:
+            raise UsageError("the session was begun for another dataset; start a new session")
 
 
-def consider(hello: Hello, base: Path | None) -> Session:
-    """Check everything that a HELLO asks for.
-
-    Args:
-        base: the folder under which a writer of its own puts datasets; None for a local writer, which takes the
-            recorder's `root`.
+def check_form(hello: Hello) -> None:
+    """What costs nothing to check, and holds for every HELLO.
 
     Raises:
-        UsageError: no, and why.
+        UsageError: another protocol, or names that are no names.
     """
     if hello.protocol != PROTOCOL:
         raise UsageError(
@@ -53,7 +75,27 @@ def consider(hello: Hello, base: Path | None) -> Session:
         )
     if len(hello.session_id) != 32 or not set(hello.session_id) <= set("0123456789abcdef"):
         raise UsageError("a session id is 32 hexadecimal digits")
+    if hello.epoch < 0:
+        raise UsageError(f"epoch {hello.epoch} found, expected a number from 0")
+    if not 0 < len(hello.owner) <= _MAX_OWNER or not hello.owner.isprintable():
+        raise UsageError(f"an owner is 1 to {_MAX_OWNER} characters that can be printed")
+
+
+def consider(hello: Hello, base: Path | None, key: str = "") -> Session:
+    """Check everything that a HELLO asks for. May take seconds: the codec is measured.
+
+    Args:
+        base: the folder under which a writer of its own puts datasets; None for a local writer, which takes the
+            recorder's `root`.
+        key: the recorder's public key, empty where no keys are used.
+
+    Raises:
+        UsageError: no, and why.
+        OSError: the disk cannot be read.
+    """
+    check_form(hello)
     schema = Schema.from_wire(hello.schema)
+    _check_sizes(schema)
     spec = DatasetSpec.from_wire(hello.dataset)
     depth = [stream.key for stream in schema.pictures if stream.kind is Kind.DEPTH]
     if depth:
@@ -61,14 +103,14 @@ def consider(hello: Hello, base: Path | None) -> Session:
     root = _root(spec, base)
     taken_up = again(root, hello.session_id)
     if taken_up is not None:
-        if taken_up.schema != schema:
-            raise UsageError("the session was begun with other streams; start a new session")
+        taken_up.check_same(hello, key)
         return taken_up
+    complete_interrupted(root)
     dataset_check.check(root, spec, schema)
     cameras = schema.pictures
     if not cameras:
         codec = codecs.resolve(replace_auto(spec).rgb_encoder, spec.encoder_threads)
-        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec)
+        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec, key)
     largest = max(cameras, key=lambda stream: stream.width * stream.height)
     if spec.rgb_encoder.vcodec == "auto":
         chosen = codec_check.choose_auto(largest.width, largest.height, spec.fps, len(cameras))
@@ -78,7 +120,7 @@ def consider(hello: Hello, base: Path | None) -> Session:
         codecs.check_size(codec, stream.width, stream.height)
     if not spec.allow_slow_encoder:
         codec_check.check_sustainable(codec, largest.width, largest.height, spec.fps, len(cameras))
-    return Session(hello.session_id, hello.owner, schema, replace(spec, rgb_encoder=codec.spec), root, codec)
+    return Session(hello.session_id, hello.owner, schema, replace(spec, rgb_encoder=codec.spec), root, codec, key)
 
 
 def again(root: Path, session_id: str) -> Session | None:
@@ -88,7 +130,7 @@ def again(root: Path, session_id: str) -> Session | None:
         return None
     spec = DatasetSpec.from_wire(agreed["spec"])
     codec = codecs.resolve(spec.rgb_encoder, spec.encoder_threads)
-    return Session(session_id, agreed["owner"], Schema.from_wire(agreed["schema"]), spec, root, codec)
+    return Session(session_id, agreed["owner"], Schema.from_wire(agreed["schema"]), spec, root, codec, agreed["key"])
 
 
 def replace_auto(spec: DatasetSpec) -> DatasetSpec:
@@ -96,6 +138,14 @@ def replace_auto(spec: DatasetSpec) -> DatasetSpec:
     if spec.rgb_encoder.vcodec != "auto":
         return spec
     return replace(spec, rgb_encoder=replace(spec.rgb_encoder, vcodec="libsvtav1"))
+
+
+def _check_sizes(schema: Schema) -> None:
+    if len(schema.pictures) > MAX_CAMERAS:
+        raise UsageError(f"{len(schema.pictures)} cameras found, expected at most {MAX_CAMERAS}; use several writers")
+    row_bytes = sum(stream.nbytes for stream in (*schema.rows, *schema.sidecar))
+    if row_bytes > MAX_ROW_BYTES:
+        raise UsageError(f"rows of {row_bytes} bytes found, expected at most {MAX_ROW_BYTES}; leave some streams out")
 
 
 def _root(spec: DatasetSpec, base: Path | None) -> Path:
@@ -108,6 +158,8 @@ def _root(spec: DatasetSpec, base: Path | None) -> Path:
             "a writer of its own chooses the folder: leave --dataset.root away and start it with `onbeat writer --root`"
         )
     root = base / spec.repo_id
+    if root.name.endswith(_WORK_SUFFIX):
+        raise UsageError(f"{spec.repo_id} ends as the folder of a recording under way does; rename the dataset")
     if not root.resolve().is_relative_to(base.resolve()):
         raise DatasetMismatchError(f"{spec.repo_id} leads out of {base}; rename the dataset")
     return root

@@ -2,39 +2,40 @@
 
 It keeps nothing that is not on disk or still in the publisher's ring: killed at any moment, the next one reads the
 journals, says how far they reach, and fetches on from there. It imports neither torch nor lerobot, so that it is back
-within a second.
+within a second. Whatever arrives on its socket is counted, answered or recorded; nothing of it ends the process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import zmq
 
+from transport import keys, sockets
 from transport import messages as msg
 from transport.errors import CodecError, OnbeatError, UsageError
-from transport.fetcher import Fetcher
 from transport.link import Link, child_link
-from transport.records import EpisodeBegan, EpisodeEnded, RecordKind, SessionEnded, Verdict, unpack_event
-from transport.sockets import writer_socket
-from writer import handshake
+from writer import handshake, limits
+from writer.admission import Admission, Answer, Candidate
+from writer.doorkeeper import Doorkeeper
 from writer.handshake import Session
-from writer.journal_format import JournalHeader
-from writer.journal_thread import JournalThread
-from writer.recording import Recording
-from writer.resume import standing
+from writer.open_session import OpenSession
+from writer.refusals import Refusals
 
 _BEAT_S = 0.25
 _FETCH_INTERVAL_S = 0.01
-_WINDOW_BYTES = 96 << 20
+_MESSAGES_A_TURN = 64
 # A recorder whose supervisor is gone and that says nothing for so long will not come back.
 _ORPHAN_SILENCE_S = 15.0
+# Somebody else may have the writer when its recorder has been silent for so long; less if nothing was recorded yet.
+_VACANT_S = 30.0
+_EMPTY_VACANT_S = 2.0
+# Ended by its own memory limit, as the parent is told.
+EXIT_MEMORY = 4
 
 
 class Ingest:
@@ -45,29 +46,25 @@ class Ingest:
         self._ready_fd, self._done_fd = ready_fd, done_fd
         self._base = None if config["base"] is None else Path(config["base"])
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._consumed: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._refusals = Refusals()
+        self._admission = Admission(self._base, self._wake)
+        self._admitted: Answer | None = None
+        self._open: OpenSession | None = None
+        self._orphan = False
+        self._last_fetch: msg.Fetch | None = None
+        self._next_beat_s = self._next_fetch_s = 0.0
+        limits.share_memory()
+        self._memory = limits.MemoryWatch(
+            config["memory_bytes"] or limits.default_memory_bytes(), self._relieve, self._give_up
+        )
         self._context = zmq.Context()
-        self._socket = _bind(self._context, config["address"])
+        self._bind(config["address"], None if config["keys"] is None else Path(config["keys"]))
         self._poller = zmq.Poller()
         for item in (self._socket, self._wake_fd, done_fd, link.fileno()):
             self._poller.register(item, zmq.POLLIN)
-        self._session: Session | None = None
-        self._peer: bytes | None = None
-        self._fetcher: Fetcher | None = None
-        self._recording: Recording | None = None
-        self._journal: JournalThread
-        self._orphan = False
-        self._ended = False
-        self._told: set[int] = set()
-        self._last_fetch: msg.Fetch | None = None
-        self._next_beat_s = self._next_fetch_s = 0.0
-        self._last_word_s = time.monotonic()
         link.send({"listening": self._socket.getsockopt_string(zmq.LAST_ENDPOINT)})
         if config["session"] is not None:
-            root, session_id = handshake.parse_agreed(config["session"])
-            session = handshake.again(root, session_id)
-            if session is not None:
-                self._open(session)
+            self._take_up(*handshake.parse_agreed(config["session"]))
 
     def run(self) -> None:
         """Serve until the parent says to stop."""
@@ -77,242 +74,248 @@ class Ingest:
                 if fd in ready:
                     with contextlib.suppress(BlockingIOError):
                         os.eventfd_read(fd)
-            if self._link.fileno() in ready:
-                received = self._link.receive()
-                if received is None or "stop" in received[0]:
-                    break
-                self._orphan = self._orphan or "orphan" in received[0]
+            if self._link.fileno() in ready and not self._heed_parent():
+                break
             self._receive()
-            self._note_consumed()
-            if self._session is not None:
-                self._look_after_session()
-        self._shut_down()
+            answer = self._admission.answer()
+            if answer is not None:
+                self._on_answer(answer)
+            if self._open is not None:
+                self._look_after_session(self._open)
+            self._say_refusals()
+        if self._open is not None:
+            self._open.close()
+        self._doorkeeper.stop()
+        self._socket.close(linger=0)
+        self._context.destroy(linger=0)
 
     # -- the socket ----------------------------------------------------------------------------------------------
 
+    def _bind(self, address: str, key_folder: Path | None) -> None:
+        pair = None if key_folder is None else keys.load_writer(key_folder)
+        self._socket = sockets.writer_socket(self._context, pair)
+        self._doorkeeper = Doorkeeper(
+            self._context,
+            self._socket,
+            self._refusals,
+            limits.strangers_allowed(limits.raise_file_limit()),
+            None if key_folder is None else lambda: keys.load_allowed(key_folder),
+            lambda now_s: self._memory.check(limits.used_bytes(), now_s),
+        )
+        self._doorkeeper.start()
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self._doorkeeper.stop()
+            raise UsageError(f"cannot listen at {address} ({error.strerror}); choose another --bind") from error
+
     def _receive(self) -> None:
         # A bounded batch, so that beats and FETCHes are never starved by a full queue.
-        for _ in range(64):
-            try:
-                identity, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+        for _ in range(_MESSAGES_A_TURN):
+            frames = self._next_message()
+            if frames is None:
                 return
+            identity, header = frames[0].bytes, frames[1]
             try:
-                if not frames:
-                    raise CodecError("a message without a header")
-                message = msg.unpack(frames[0].buffer)
-                self._handle(identity.bytes, message, [frame.buffer for frame in frames[1:]])
-            except CodecError as error:
-                self._link.offer({"log": f"ignored a message: {error}"})
+                try:
+                    message = msg.unpack(header.buffer)
+                except CodecError:
+                    self._refusals.message("not a message")
+                    raise
+                self._handle(identity, header, message, [frame.buffer for frame in frames[2:]])
+            except CodecError:
+                if self._open is None or identity != self._open.peer:
+                    self._doorkeeper.throw_out(_fd(header), "said what no recorder says")
 
-    def _handle(self, peer: bytes, message: msg.Message, parts: list[memoryview]) -> None:
+    def _next_message(self) -> list[zmq.Frame] | None:
+        """The next message; of one with more parts than any record has, the first ones."""
+        try:
+            frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
+        except zmq.Again:
+            return None
+        # The parts of a message arrive together, or not at all.
+        while self._socket.getsockopt(zmq.RCVMORE):
+            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if len(frames) < 3 + handshake.MAX_CAMERAS:
+                frames.append(frame)
+        return frames
+
+    def _handle(self, peer: bytes, header: zmq.Frame, message: msg.Message, parts: list[memoryview]) -> None:
         if isinstance(message, msg.Hello):
-            self._hello(peer, message)
-            return
-        if peer != self._peer or self._fetcher is None:
-            raise CodecError(f"{type(message).__name__} from somebody who is not being recorded")
-        self._last_word_s = time.monotonic()
-        if isinstance(message, msg.Data):
-            if self._fetcher.accept(message, parts):
-                self._record(message, parts)
-        elif isinstance(message, msg.Head):
-            self._fetcher.head(message)
-        elif isinstance(message, msg.Gap):
-            if self._fetcher.gap(message) and self._recording is not None:
-                self._recording.lose(f"records {message.first_seq} to {message.last_seq}: {message.reason}")
-        elif isinstance(message, msg.Bye):
-            if message.epoch == self._fetcher.epoch and self._finished():
-                self._close_session()
+            self._hello(peer, header, message)
+        elif self._open is None or peer != self._open.peer:
+            self._refusals.message("from nobody's recorder")
+            raise CodecError("from somebody who is not being recorded")
         else:
-            raise CodecError(f"{type(message).__name__} is the writer's to say")
+            try:
+                over = self._open.handle(message, parts)
+            except CodecError as error:
+                self._refusals.message(str(error))
+                raise
+            if over:
+                self._close_session()
 
     def _say(self, peer: bytes, message: msg.Message) -> None:
         # A peer that is gone, or whose queue is full, will say HELLO again.
         with contextlib.suppress(zmq.Again, zmq.ZMQError):
             self._socket.send_multipart([peer, msg.pack(message)], zmq.NOBLOCK)
 
-    def _hello(self, peer: bytes, hello: msg.Hello) -> None:
-        try:
-            if self._session is None:
-                session = handshake.consider(hello, self._base)
-                self._ask_parent(session)
-                session.folder.create(session.agreed())
-                self._link.send({"created": True})
-                self._open(session)
-            assert self._session is not None
-            if hello.session_id != self._session.session_id:
-                raise OnbeatError(f"this writer is recording for {self._session.owner}; wait, or start another writer")
-        except OnbeatError as error:
-            self._say(peer, msg.Refused(hello.epoch, str(error)))
-            return
-        except OSError as error:
-            self._say(peer, msg.Refused(hello.epoch, f"the dataset's folder cannot be written: {error}"))
-            return
-        self._peer = peer
-        self._last_word_s = time.monotonic()
-        received_seq, waiting_bytes = self._journal.durable_seq, 0
-        if self._fetcher is not None:
-            received_seq, waiting_bytes = self._fetcher.received_seq, self._fetcher.waiting_bytes
-        self._fetcher = Fetcher(
-            hello.epoch, received_seq, self._session.schema, _WINDOW_BYTES, waiting_bytes=waiting_bytes
-        )
-        self._last_fetch = None
-        self._told.clear()
-        self._say(peer, msg.Welcome(hello.epoch, self._journal.durable_seq, str(self._session.root)))
+    # -- who is recorded -----------------------------------------------------------------------------------------
 
-    def _ask_parent(self, session: Session) -> None:
+    def _hello(self, peer: bytes, header: zmq.Frame, hello: msg.Hello) -> None:
+        key = _user_id(header)
+        connection = self._doorkeeper.let_in(_fd(header))
+        try:
+            if self._open is not None and self._open.session.session_id != hello.session_id:
+                self._make_room(self._open)
+            if self._open is not None:
+                self._open.session.check_same(hello, key)
+                self._welcome(self._open, peer, connection, hello)
+            else:
+                self._admission.ask(Candidate(peer, connection, hello, key))
+        except OnbeatError as error:
+            self._refuse(peer, connection, hello.epoch, str(error))
+
+    def _make_room(self, session: OpenSession) -> None:
+        """Close a session whose recorder is gone, for somebody who is here.
+
+        Raises:
+            UsageError: it is not gone.
+        """
+        silent_s = time.monotonic() - session.last_word_s
+        wait_s = (_EMPTY_VACANT_S if session.empty else _VACANT_S) - silent_s
+        if wait_s > 0:
+            heard = f", not heard of for {silent_s:.0f} s" if silent_s > 1 else ""
+            raise UsageError(
+                f"this writer is recording for {session.session.owner}{heard}; wait, or start another writer"
+            )
+        self._log(f"{session.session.owner} has not been heard of for {silent_s:.0f} s; its session was closed")
+        self._close_session()
+
+    def _welcome(self, session: OpenSession, peer: bytes, connection: int | None, hello: msg.Hello) -> None:
+        if hello.epoch <= session.epoch:
+            raise CodecError("a HELLO of an older connection")
+        if session.connection != connection:
+            self._doorkeeper.see_off(session.connection)
+        self._doorkeeper.trust(connection)
+        self._last_fetch = None
+        self._say(peer, session.meet(peer, connection, hello.epoch))
+
+    def _refuse(self, peer: bytes, connection: int | None, epoch: int, reason: str) -> None:
+        self._doorkeeper.see_off(connection)
+        self._refusals.message("request refused")
+        self._say(peer, msg.Refused(epoch, reason))
+
+    def _on_answer(self, answer: Answer) -> None:
+        """A request has been checked; next, the parent locks the dataset."""
+        if answer.session is None:
+            self._turn_down(answer, answer.reason)
+            return
+        session = answer.session
+        self._admitted = answer
         self._link.send({"open": {"root": str(session.root), "session_id": session.session_id, "owner": session.owner}})
-        answer = self._link.receive(timeout_s=10)
-        if answer is None or "refused" in answer[0]:
-            raise OnbeatError("the writer is stopping" if answer is None else answer[0]["refused"])
+
+    def _turn_down(self, answer: Answer, reason: str) -> None:
+        candidate = answer.candidate
+        self._admission.done()
+        self._refuse(candidate.peer, candidate.connection, candidate.hello.epoch, reason)
+
+    def _heed_parent(self) -> bool:
+        """Take what the parent says; False if that is to stop."""
+        received = self._link.receive()
+        if received is None or "stop" in received[0]:
+            return False
+        message = received[0]
+        if "orphan" in message:
+            self._orphan = True
+        elif self._admitted is not None:
+            answer, self._admitted = self._admitted, None
+            if "refused" in message:
+                self._turn_down(answer, message["refused"])
+            else:
+                self._begin(answer)
+        return True
+
+    def _begin(self, answer: Answer) -> None:
+        """The dataset is ours: open the session and tell its recorder."""
+        session, candidate = answer.session, answer.candidate
+        assert session is not None
+        try:
+            session.folder.create(session.agreed())
+            self._link.send({"created": True})
+            self._open = self._opened(session)
+        except (OnbeatError, OSError) as error:
+            self._link.send({"closed": True})
+            self._turn_down(answer, f"the session cannot be recorded: {error}")
+            return
+        self._admission.done()
+        self._welcome(self._open, candidate.peer, candidate.connection, candidate.hello)
+
+    def _take_up(self, root: Path, session_id: str) -> None:
+        """Go on with the session of an ingest that ended."""
+        try:
+            session = handshake.again(root, session_id)
+            if session is not None:
+                self._open = self._opened(session)
+                return
+            reason = "it has no folder any more"
+        except OnbeatError as error:
+            reason = str(error)
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"its folder is damaged: {type(error).__name__}"
+        self._log(f"the session beside {root} cannot be continued ({reason}); `onbeat recover {root}` has more")
+        self._link.send({"closed": True})
+
+    def _opened(self, session: Session) -> OpenSession:
+        opened = OpenSession(session, self._refusals, self._wake, self._tell_committer)
+        self._tell_committer()
+        return opened
 
     # -- the session ---------------------------------------------------------------------------------------------
 
-    def _open(self, session: Session) -> None:
-        """Take a session up where its journals end."""
-        state = standing(session.folder)
-        self._session = session
-        self._ended = state.session_ended
-        self._journal = JournalThread(session.folder, state.durable_seq, self._wake, self._tell_committer)
-        self._journal.start()
-        self._recording = None
-        if state.open is not None:
-            self._recording = self._new_recording(state.open.episode_id, state.open.frames)
-            header = self._header(
-                state.open.episode_id, state.open.task, state.open.next_segment, state.open.frames, None
-            )
-            self._journal.begin(None, header, self._cameras(), state.durable_seq)
-        self._tell_committer()
-
-    def _record(self, data: msg.Data, parts: list[memoryview]) -> None:
-        seq = data.seq
-        nbytes = sum(part.nbytes for part in parts)
-        if data.kind == RecordKind.FRAME:
-            if self._recording is None or self._recording.episode_id != data.episode_id:
-                # Its beginning fell into a gap, which has been said already.
-                self._journal.passed(seq)
-                self._consumed.put(nbytes)
-                return
-            self._recording.frame(seq, data.frame_index, bytes(parts[0]), parts[1:])
-            self._consumed.put(parts[0].nbytes)
-            return
-        self._consumed.put(nbytes)
-        event = unpack_event(data.kind, bytes(parts[0]))
-        if isinstance(event, EpisodeBegan):
-            self._recording = self._new_recording(event.episode_id, 0)
-            self._journal.begin(seq, self._header(event.episode_id, event.task, 0, 0, seq), self._cameras(), seq - 1)
-        elif isinstance(event, SessionEnded):
-            self._journal.session_ended(seq)
-            self._ended = True
-        elif self._recording is None or self._recording.episode_id != event.episode_id:
-            self._journal.passed(seq)
-        elif isinstance(event, EpisodeEnded):
-            self._recording.end(seq, event)
-        elif isinstance(event, Verdict):
-            self._journal.verdict(seq, event)
-            self._recording = None
-
-    def _new_recording(self, episode_id: int, frames: int) -> Recording:
-        assert self._session is not None
-        session = self._session
-        return Recording(
-            episode_id,
-            session.schema,
-            session.spec.fps,
-            session.codec,
-            self._journal,
-            self._on_consumed,
-            frames=frames,
-        )
-
-    def _header(
-        self, episode_id: int, task: str, segment: int, first_frame_index: int, began_seq: int | None
-    ) -> JournalHeader:
-        assert self._session is not None
-        session = self._session
-        return JournalHeader(
-            session_id=session.session_id,
-            episode_id=episode_id,
-            task=task,
-            segment=segment,
-            first_frame_index=first_frame_index,
-            schema=session.schema.to_wire(),
-            spec=session.spec.to_wire(),
-            codec_options=session.codec.options,
-            began_seq=began_seq,
-        )
-
-    def _cameras(self) -> list[str]:
-        assert self._session is not None
-        return [stream.key for stream in self._session.schema.pictures]
-
-    def _look_after_session(self) -> None:
-        if self._journal.error is not None:
-            raise self._journal.error
+    def _look_after_session(self, session: OpenSession) -> None:
+        session.look_after()
         now_s = time.monotonic()
-        if self._fetcher is not None and self._peer is not None and now_s >= self._next_fetch_s:
-            fetch = self._fetcher.fetch(self._journal.durable_seq)
-            if fetch != self._last_fetch:
+        if session.peer is not None and now_s >= self._next_fetch_s:
+            fetch = session.fetch()
+            if fetch is not None and fetch != self._last_fetch:
                 self._next_fetch_s = now_s + _FETCH_INTERVAL_S
                 self._last_fetch = fetch
-                self._say(self._peer, fetch)
+                self._say(session.peer, fetch)
         if now_s >= self._next_beat_s:
             self._next_beat_s = now_s + _BEAT_S
             self._last_fetch = None  # said again with every beat, in case it was lost
-            self._tell_episodes()
-            self._beat()
-        if self._orphan and now_s - self._last_word_s > _ORPHAN_SILENCE_S:
+            if session.peer is not None:
+                for message in session.beat(self._refusals.text):
+                    self._say(session.peer, message)
+        if self._orphan and now_s - session.last_word_s > _ORPHAN_SILENCE_S:
             self._close_session()
-
-    def _beat(self) -> None:
-        assert self._session is not None
-        if self._peer is None or self._fetcher is None:
-            return
-        warning = ""
-        if self._recording is not None and self._recording.lacking:
-            warning = f"episode {self._recording.episode_id} lacks {self._recording.lacking}"
-        status = msg.Status(
-            self._fetcher.epoch,
-            self._fetcher.received_seq,
-            self._journal.durable_seq,
-            len(self._session.folder.ready()),
-            shutil.disk_usage(self._session.root.parent).free,
-            self._finished(),
-            warning,
-        )
-        self._say(self._peer, status)
-
-    def _finished(self) -> bool:
-        assert self._session is not None
-        return self._ended and self._session.folder.progress()["session_ended"] and not self._session.folder.ready()
-
-    def _tell_episodes(self) -> None:
-        """Send the final states of episodes that the peer has not heard of in this connection."""
-        assert self._session is not None
-        if self._peer is None or self._fetcher is None:
-            return
-        for episode_id, final in self._session.folder.done(known=self._told).items():
-            self._told.add(episode_id)
-            values = (final["state"], final["index"], final["frames"], final["missing"], final["detail"])
-            self._say(self._peer, msg.Episode(self._fetcher.epoch, episode_id, *values))
 
     def _close_session(self) -> None:
         """The session is over, or will never go on; what is left of it on disk is the committer's to clean."""
-        if self._recording is not None:
-            self._recording.abandon()
-        self._journal.stop(timeout_s=10)
-        self._session = self._peer = self._fetcher = self._recording = None
+        assert self._open is not None
+        self._doorkeeper.see_off(self._open.connection)
+        self._open.close()
+        self._open = None
         self._link.send({"closed": True})
 
-    def _shut_down(self) -> None:
-        if self._session is not None:
-            if self._recording is not None:
-                self._recording.abandon()
-            self._journal.stop(timeout_s=10)
-        self._socket.close(linger=0)
-        self._context.term()
+    # -- what people hear, and other threads -----------------------------------------------------------------------
 
-    # -- other threads -------------------------------------------------------------------------------------------
+    def _say_refusals(self) -> None:
+        news = self._refusals.news(time.monotonic())
+        if news is not None:
+            self._log(news)
+
+    def _log(self, text: str) -> None:
+        self._link.offer({"log": text})
+
+    def _relieve(self) -> None:
+        self._doorkeeper.clear("the memory limit was reached")
+        limits.give_memory_back()
+
+    def _give_up(self, used_bytes: int) -> None:
+        self._link.send({"log": f"ingest used {used_bytes / 1e9:.1f} GB, above its limit; it starts again"})
+        os._exit(EXIT_MEMORY)
 
     def _wake(self) -> None:
         _ring_bell(self._wake_fd)
@@ -320,27 +323,18 @@ class Ingest:
     def _tell_committer(self) -> None:
         _ring_bell(self._ready_fd)
 
-    def _on_consumed(self, nbytes: int) -> None:
-        self._consumed.put(nbytes)
-        self._wake()
 
-    def _note_consumed(self) -> None:
-        while True:
-            try:
-                nbytes = self._consumed.get_nowait()
-            except queue.Empty:
-                return
-            if self._fetcher is not None:
-                self._fetcher.consumed(nbytes)
+def _fd(frame: zmq.Frame) -> int:
+    """libzmq's file descriptor of the connection that a message came over; it may be closed by now."""
+    return int(frame.get(zmq.SRCFD))
 
 
-def _bind(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
-    socket = writer_socket(context)
+def _user_id(frame: zmq.Frame) -> str:
+    """The key that the peer has proved to have, as the doorkeeper noted it; empty without keys."""
     try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        raise UsageError(f"cannot listen at {address} ({error.strerror}); choose another --bind") from error
-    return socket
+        return str(frame.get("User-Id"))
+    except zmq.ZMQError:
+        return ""
 
 
 def _ring_bell(fd: int) -> None:
@@ -349,7 +343,7 @@ def _ring_bell(fd: int) -> None:
 
 
 def main() -> None:
-    """Entry of the process; its link's first message has `address`, `base`, `session` and two eventfds."""
+    """Entry of the process; its link's first message has `address`, `base`, `session`, `keys` and two eventfds."""
     link, config, (ready_fd, done_fd) = child_link()
     try:
         Ingest(config, link, ready_fd, done_fd).run()

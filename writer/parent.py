@@ -18,10 +18,13 @@ from typing import Any
 
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link, spawn
-from writer.workdir import RootLock
+from writer.interrupted import earlier_episodes
+from writer.workdir import RootLock, work_dir
 
-# More restarts than this within a minute mean that restarting does not help.
+# More restarts than this within a minute mean that restarting does not help; a writer that serves one recorder after
+# the other goes on all the same, slowly: what ends its children may come from one of them.
 _MAX_RESTARTS = 10
+_PAUSE_S = 5.0
 # Importing lerobot takes ten seconds of CPU while the first episode is being encoded.
 _COMMITTER_NICENESS = 19
 
@@ -39,13 +42,15 @@ class _Child:
         self.link: Link
         self.pidfd = -1
 
-    def start(self, config: dict[str, Any]) -> None:
-        now_s = time.monotonic()
-        self._starts.append(now_s)
-        while self._starts[0] < now_s - 60:
+    @property
+    def too_often(self) -> bool:
+        """Whether one more start would be one too many within a minute."""
+        while self._starts and self._starts[0] < time.monotonic() - 60:
             self._starts.popleft()
-        if len(self._starts) > _MAX_RESTARTS:
-            raise OnbeatError(f"{self.module} ended {_MAX_RESTARTS} times within a minute; see its messages above")
+        return len(self._starts) >= _MAX_RESTARTS
+
+    def start(self, config: dict[str, Any]) -> None:
+        self._starts.append(time.monotonic())
         self.process, self.link = spawn(
             self.module, config, self._fds, die_with_parent=signal.SIGTERM, niceness=self._niceness
         )
@@ -77,6 +82,8 @@ class WriterParent:
         once: end after the first session.
         supervisor_fd: a pidfd of the recorder's supervisor for a local writer.
         log: one line for people.
+        keys: the folder of the writer's keys; None lets in whoever reaches the address.
+        memory_bytes: resident memory at which ingest starts again; None for half of the machine's.
     """
 
     def __init__(
@@ -87,14 +94,20 @@ class WriterParent:
         once: bool,
         supervisor_fd: int | None,
         log: Callable[[str], None],
+        keys: Path | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
         self._address, self._base, self._once, self._log = address, base, once, log
         self._supervisor_fd = supervisor_fd
+        self._ingest_limits = {"keys": None if keys is None else str(keys), "memory_bytes": memory_bytes}
         bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2)]
         self._ingest = _Child("writer.ingest", bells)
         self._committer = _Child("writer.committer", bells, _COMMITTER_NICENESS)
         self._lock: RootLock | None = None
         self._opened: dict[str, Any] | None = None
+        # The committer has yet to finish with a session that ingest has closed; the next one waits for that.
+        self._closing: dict[str, Any] | None = None
+        self._waiting: dict[str, Any] | None = None
         self._over = False
         self._failure = ""
         self._stop_read, self._stop_write = os.pipe()
@@ -113,15 +126,15 @@ class WriterParent:
             while not self._over:
                 self._step()
         finally:
-            self._ingest.stop(15)
-            if self._committer.running:
-                self._committer.stop(60)
+            for child, patience_s in ((self._ingest, 15), (self._committer, 60)):
+                if child.running:
+                    child.stop(patience_s)
             if self._lock is not None:
                 self._lock.release()
 
     def _start_ingest(self) -> None:
         base = None if self._base is None else str(self._base)
-        self._ingest.start({"address": self._address, "base": base, "session": self._opened})
+        self._ingest.start({"address": self._address, "base": base, "session": self._opened, **self._ingest_limits})
 
     def _step(self) -> None:
         poller = select.poll()
@@ -153,14 +166,25 @@ class WriterParent:
         code = child.forget()
         if code == 2 and self._opened is None:
             raise UsageError(self._failure)
+        if child.too_often:
+            if self._base is None or self._once:
+                raise OnbeatError(f"{child.module} ended {_MAX_RESTARTS} times within a minute; see its messages above")
+            self._log(f"{child.module} ended {_MAX_RESTARTS} times within a minute; pausing {_PAUSE_S:g} s")
+            if select.select([self._stop_read], [], [], _PAUSE_S)[0]:
+                self._over = True
+                return
         self._log(f"{child.module} ended with code {code}; starting it again")
         if child is self._ingest:
+            self._waiting = None  # whoever asked asks the next one again
             self._start_ingest()
             if self._supervisor_fd is None and self._opened is not None and self._once:
                 child.link.send({"orphan": True})
         else:
             child.start({})
-            if self._opened is not None:
+            if self._closing is not None:
+                child.link.send({"open": self._closing})
+                child.link.send({"close": True})
+            elif self._opened is not None:
                 child.link.send({"open": self._opened})
 
     def _on_message(self, child: _Child, message: dict[str, Any]) -> None:
@@ -170,6 +194,8 @@ class WriterParent:
             self._log(f"listening at {message['listening']}")
         elif "failed" in message:
             self._failure = message["failed"]
+        elif "open" in message and self._closing is not None:
+            self._waiting = message["open"]
         elif "open" in message:
             self._open(message["open"])
         elif "created" in message:
@@ -178,13 +204,23 @@ class WriterParent:
                 self._committer.start({})
             self._committer.link.send({"open": self._opened})
         elif "closed" in message and child is self._ingest:
-            self._opened = None
-            self._committer.link.send({"close": True})
+            self._closing, self._opened = self._opened, None
+            if self._committer.running:
+                self._committer.link.send({"close": True})
+            else:
+                self._closed()
         elif "closed" in message:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
-            self._over = self._once
+            self._closed()
+
+    def _closed(self) -> None:
+        self._closing = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._over = self._once
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._open(waiting)
 
     def _open(self, opened: dict[str, Any]) -> None:
         try:
@@ -192,5 +228,11 @@ class WriterParent:
         except (UsageError, OSError) as error:
             self._ingest.link.send({"refused": str(error)})
             return
+        waiting = earlier_episodes(Path(opened["root"]), opened["session_id"])
+        if waiting:
+            self._log(
+                f"{waiting} episodes of earlier sessions wait in {work_dir(Path(opened['root']))}; run `onbeat recover "
+                f"{opened['root']}` after this session"
+            )
         self._opened = {"root": opened["root"], "session_id": opened["session_id"]}
         self._ingest.link.send({"opened": True})

@@ -9,9 +9,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from transport import flags
+from transport import flags, keys
 from transport.errors import UsageError
 from writer.parent import WriterParent
+
+_MIN_MEMORY_GB = 0.5
 
 
 @dataclass
@@ -22,8 +24,12 @@ class WriterConfig:
     root: str = "recordings"
     # End after the first session.
     once: bool = False
-    # Accept recorders from other machines without keys; anybody who reaches the port can then write datasets.
+    # Folder of the writer's keys (`onbeat keys` makes them); needed to listen to other machines.
+    keys: str | None = None
+    # Listen to other machines without keys: whoever reaches the port can write datasets, and read what passes by.
     insecure: bool = False
+    # Gigabytes of memory at which ingest starts again; default: half of what the machine has.
+    memory_gb: float | None = None
     # Show tracebacks.
     debug: bool = False
 
@@ -39,13 +45,27 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(config: WriterConfig) -> int:
     _check_bind(config)
+    if config.memory_gb is not None and not config.memory_gb >= _MIN_MEMORY_GB:
+        raise UsageError(f"--memory_gb={config.memory_gb:g} found, expected at least {_MIN_MEMORY_GB:g}")
+    folder = None if config.keys is None else Path(config.keys).expanduser().absolute()
+    if folder is not None:
+        keys.load_writer(folder)
+        names = sorted(keys.load_allowed(folder).values())
+        _log(f"recorders that may connect: {', '.join(names) or 'none yet, make their keys with `onbeat keys`'}")
+    elif config.insecure:
+        _log("no keys: whoever reaches the port can write datasets here, and read what passes by")
     base = Path(config.root).absolute()
     _log(f"datasets go to {base}; Ctrl-C ends")
-    WriterParent(config.bind, base, once=config.once, supervisor_fd=None, log=_log).run()
+    memory_bytes = None if config.memory_gb is None else int(config.memory_gb * 1e9)
+    WriterParent(
+        config.bind, base, once=config.once, supervisor_fd=None, log=_log, keys=folder, memory_bytes=memory_bytes
+    ).run()
     return 0
 
 
 def _check_bind(config: WriterConfig) -> None:
+    if config.keys is not None and config.insecure:
+        raise UsageError("--keys and --insecure found together; leave --insecure away")
     parts = urlsplit(config.bind)
     if parts.scheme == "ipc":
         return
@@ -55,10 +75,10 @@ def _check_bind(config: WriterConfig) -> None:
         port, host = None, None
     if parts.scheme != "tcp" or host is None or port is None:
         raise UsageError(f"--bind={config.bind} found, expected tcp://ADDRESS:PORT or ipc://PATH")
-    if not _is_loopback(host) and not config.insecure:
+    if not _is_loopback(host) and config.keys is None and not config.insecure:
         raise UsageError(
-            f"{host} can be reached from other machines and this version has no keys yet; bind to 127.0.0.1 (and "
-            "tunnel), or say --insecure=true"
+            f"{host} can be reached from other machines; make keys with `onbeat keys` and set --keys, bind to "
+            "127.0.0.1, or say --insecure=true"
         )
 
 
