@@ -19,7 +19,7 @@ import zmq
 
 from transport import messages as msg
 from transport.connection import Connection
-from transport.errors import CodecError
+from transport.errors import CodecError, OnbeatError
 from transport.held_log import HeldLog
 from transport.link import Link, child_link
 from transport.outbox import InFlight
@@ -70,7 +70,6 @@ class Publisher:
         self._highest_sent = 0
         self._next_beat_s = 0.0
         self._progress: tuple[tuple[int, ...], float] = ((), time.monotonic())
-        self._noted = (0, 0)
         self._peak_slots = 0
 
     def run(self) -> int:
@@ -183,6 +182,8 @@ class Publisher:
 
     def _look_after_log(self) -> None:
         now_s = time.monotonic()
+        if not self._spill.is_alive():
+            raise OnbeatError("the spill thread failed; its message stands above")
         if self._control_dead and not self._ring.session_ended:
             self._log.close("control process ended without ending the session")
         if now_s >= self._retry_at_s:
@@ -264,9 +265,6 @@ class Publisher:
     def _beat(self) -> None:
         self._say_notices()
         ring, log, spill, writer = self._ring, self._log, self._spill, self._writer
-        if (ring.head_seq, log.durable_seq) != self._noted:
-            self._noted = (ring.head_seq, log.durable_seq)
-            spill.note({"head_seq": ring.head_seq, "durable_seq": log.durable_seq, "open_episode": ring.open_episode})
         now_s = time.monotonic()
         self._peak_slots = max(self._peak_slots, ring.fill_slots)
         if now_s < self._next_beat_s:

@@ -1,7 +1,7 @@
 """The thread that moves records from the ring into the spill, so that no disk ever holds up the answers to FETCH.
 
-Beside the spill files lie two small files for whoever finds them after a crash: `session.json` (whose log this is,
-where it was going, and, once the publisher has gone for good, why) and `published.json` (how far the log had come).
+Beside the spill files lies `session.json` for whoever finds them after a crash: whose log this is, where it was going,
+and, once the publisher has gone for good, why.
 
 Policy: a record counts as spilled once it is written; a kill of any process cannot lose it then. Nothing is synced
 while the session goes on, because what is drained within seconds need not reach the disk at all: a power cut costs the
@@ -71,8 +71,6 @@ class Spill(threading.Thread):
         self._disk_room_bytes = max_bytes
         self._files = SpillFiles(folder, ring.session_id, ring.schema, min(file_bytes, max(max_bytes // 8, 1 << 20)))
         self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._published = ""
-        self._note_waits = False
 
     # -- called by the publisher ---------------------------------------------------------------------------------
 
@@ -117,13 +115,6 @@ class Spill(threading.Thread):
     def drop_to(self, seq: int) -> None:
         """Records before `seq` are durable."""
         self._work.put(lambda: self._files.drop_to(seq))
-
-    def note(self, published: Mapping[str, Any]) -> None:
-        """How far the log has come; the newest note wins."""
-        self._published = json.dumps(dict(published))
-        if not self._note_waits:
-            self._note_waits = True
-            self._work.put(self._write_published)
 
     def describe(self, state: str, reason: str = "") -> None:
         """Write `session.json`. `state` is "recording", or "left" when the publisher goes with records undelivered."""
@@ -179,10 +170,6 @@ class Spill(threading.Thread):
         if free_bytes < nbytes + (0 if unlimited else self._floor_bytes):
             raise OSError(errno.ENOSPC, f"{free_bytes / 1e9:.2f} GB are free on the disk of {self.folder}")
 
-    def _write_published(self) -> None:
-        self._note_waits = False
-        self._guarded(lambda: _overwrite(self.folder / "published.json", self._published))
-
     def _guarded(self, action: Callable[[], object]) -> bool:
         """Whether it worked; a disk's error is kept in `trouble` for the operator."""
         try:
@@ -206,16 +193,6 @@ def open_spill(
         spill.trouble = str(error)
     spill.start()
     return spill
-
-
-def _overwrite(path: Path, text: str) -> None:
-    """Replace a small file's text within its first block, which no kill can tear."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.pwrite(fd, text.ljust(255).encode() + b"\n", 0)
-    finally:
-        os.close(fd)
 
 
 def _replace(path: Path, value: Mapping[str, Any]) -> None:
