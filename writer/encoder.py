@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -61,11 +63,13 @@ class CameraEncoder:
     def __init__(
         self, key: str, on_packets: OnPackets, on_error: OnError, consumed: Callable[[int], None] = lambda nbytes: None
     ) -> None:
-        self._key = key
+        self.key = self._key = key
         self._on_packets = on_packets
         self._on_error = on_error
         self._consumed = consumed
         self._work: queue.SimpleQueue[_Start | _Picture | _Flush | None] = queue.SimpleQueue()
+        # Of each picture, how long the thread worked on it in microseconds; to be read after `flush`.
+        self.busy_us = array("Q")
         self._closing = threading.Event()
         # A daemon, so that an encoder that hangs cannot keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=f"encoder {key}", daemon=True)
@@ -106,12 +110,14 @@ class CameraEncoder:
         while (work := self._work.get()) is not None:
             try:
                 match None if self._closing.is_set() else work:
-                    case _Start():
+                    case _Start() as start:
                         # Freed before the next one is opened: encoders hold tens of megabytes.
                         run = None
-                        run = _Run(self._key, work, self._on_packets)
+                        run = _Run(self._key, start, self._on_packets)
                     case _Picture() if run is not None:
+                        started_ns = time.monotonic_ns()
                         run.encode(work)
+                        self.busy_us.append((time.monotonic_ns() - started_ns) // 1000)
                     case _Flush() if run is not None:
                         run.finish()
                         run = None
