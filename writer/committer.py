@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transport import ledger
 from transport.errors import OnbeatError
 from transport.link import Link, child_link
+from writer.encode_cost import read_runs
 from writer.handshake import Session, again
 from writer.journal_join import to_finished
 from writer.keep import keep_journal
@@ -95,7 +97,7 @@ class CommitterProcess:
         joined = read_episode(folder, episode_id, "ready")
         if joined is None:
             raise OnbeatError(f"the journal of episode {episode_id} is empty")
-        finished = to_finished(joined)
+        finished = replace(to_finished(joined), encode_runs=read_runs(folder.episode("ready", episode_id)))
         committed = self._committer.commit(
             finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transport.dataset_spec import DatasetSpec
 from transport.records import EndReason
 from transport.schema import Schema
+from writer.encode_cost import EncodeRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class FinishedEpisode:
         rows: shape (frames,), dtype `schema.row_dtype`.
         videos: one track per picture stream of the schema.
         reason, detail: why it ended, and one line for people.
+        encode_runs: what encoding it cost, as far as it is known.
     """
 
     session_id: str
@@ -70,3 +72,4 @@ class FinishedEpisode:
     reason: EndReason
     detail: str = ""
     codec_options: Mapping[str, str] = field(default_factory=dict)
+    encode_runs: Sequence[EncodeRun] = ()

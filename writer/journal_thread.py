@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from transport.records import EpisodeEnded, Judgement, Verdict
 from writer.durability import Wholeness
+from writer.encode_cost import EncodeRun
 from writer.episode import Packet
 from writer.journal import JournalWriter
 from writer.journal_format import JournalHeader
@@ -74,6 +75,10 @@ class JournalThread(threading.Thread):
 
     def extradata(self, camera: str, extradata: bytes) -> None:
         self._work.put(lambda: self._extradata(camera, extradata))
+
+    def note(self, run: EncodeRun) -> None:
+        """Leave figures of the open episode beside its journal."""
+        self._work.put(lambda: self._note(run))
 
     def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
         """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
@@ -157,6 +162,11 @@ class JournalThread(threading.Thread):
         if seq is not None:
             whole.event(seq)
             self._move_durable(whole.whole_seq)
+
+    def _note(self, run: EncodeRun) -> None:
+        episode = self._opened()
+        if episode is not None:
+            (self._session.episode("recording", episode.episode_id) / run.name()).write_bytes(run.pack())
 
     def _row(self, seq: int, frame_index: int, row: bytes) -> None:
         episode = self._opened()

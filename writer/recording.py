@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from transport.records import EpisodeEnded
 from transport.schema import Schema
 from writer.codecs import ResolvedCodec
+from writer.encode_cost import EncodeRun
 from writer.encoder import CameraEncoder
 from writer.episode import Packet
 from writer.errors import EncoderError
@@ -46,6 +48,7 @@ class Recording:
         self._journal = journal
         self._consumed = consumed
         self._encoders: list[CameraEncoder] | None = None
+        self._first_frame = self._cpu_ns = 0
         self._failed = threading.Event()
         self._failure = ""
 
@@ -60,6 +63,7 @@ class Recording:
             self._consumed(sum(picture.nbytes for picture in pictures))
             return
         if self._encoders is None:
+            self._first_frame, self._cpu_ns = self.frames, time.process_time_ns()
             self._encoders = [self._start(stream.key) for stream in self._schema.pictures]
         for encoder, stream, picture in zip(self._encoders, self._schema.pictures, pictures, strict=True):
             encoder.put(frame_index, np.frombuffer(picture, np.uint8).reshape(stream.wire_shape))
@@ -78,6 +82,9 @@ class Recording:
             encoder.flush(_FLUSH_LIMIT_S)
         if self._failed.is_set():
             self.lose(self._failure)
+        if self._encoders is not None:
+            busy_us = {encoder.key: encoder.busy_us.tolist() for encoder in self._encoders}
+            self._journal.note(EncodeRun(self._first_frame, time.process_time_ns() - self._cpu_ns, busy_us))
         self._journal.ended(seq, event, self.lacking)
         self._close()
 

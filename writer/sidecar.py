@@ -2,7 +2,8 @@
 
 episode-000007.parquet   one row per frame: `frame_index`, then every telemetry stream under its full name
                          (`onbeat.scheduled_ns`, ...); streams of shape (1,) are plain columns, others lists
-episode-000007.json      session_id, episode_id, task, frames, reason, detail, codec_options, gaps, version
+episode-000007.json      session_id, episode_id, task, frames, reason, detail, codec, pix_fmt, codec_options (what the
+                         encoder was opened with), gaps, timing and encoding (`writer.episode_timing`), version
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from writer.commit_steps import sidecar_path
 from writer.episode import FinishedEpisode
+from writer.episode_timing import encode_facts, timing_facts
 
 
 def write_sidecar(tree: Path, episode_index: int, episode: FinishedEpisode) -> None:
@@ -33,8 +35,12 @@ def write_sidecar(tree: Path, episode_index: int, episode: FinishedEpisode) -> N
         "frames": frames,
         "reason": str(episode.reason),
         "detail": episode.detail,
+        "codec": episode.spec.rgb_encoder.vcodec,
+        "pix_fmt": episode.spec.rgb_encoder.pix_fmt,
         "codec_options": dict(episode.codec_options),
         "gaps": [],
+        "timing": timing_facts(episode.rows, episode.spec.fps),
+        "encoding": encode_facts(episode.encode_runs),
         "version": version("onbeat"),
     }
     path = tree / sidecar_path(episode_index, "json")

@@ -1,0 +1,39 @@
+"""What encoding an episode cost: measured by the encoders' threads, left beside the journal, kept in the sidecar.
+
+Nothing depends on these figures: a writer that was killed has them only from the picture on at which it went on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_PATTERN = "encode-*.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeRun:
+    """One run of every camera's encoder, over a whole episode or the rest of one.
+
+    Attributes:
+        first_frame_index: of the first picture.
+        cpu_ns: processor time of the whole ingest process meanwhile: receiving, converting, encoding, journal.
+        busy_us: by camera, for each picture how long its thread converted and encoded.
+    """
+
+    first_frame_index: int
+    cpu_ns: int
+    busy_us: Mapping[str, Sequence[int]]
+
+    def name(self) -> str:
+        return _PATTERN.replace("*", f"{self.first_frame_index:06d}")
+
+    def pack(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+
+def read_runs(folder: Path) -> tuple[EncodeRun, ...]:
+    """What an episode's folder has, in order."""
+    return tuple(EncodeRun(**json.loads(path.read_bytes())) for path in sorted(folder.glob(_PATTERN)))
