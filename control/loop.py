@@ -122,7 +122,11 @@ class SessionLoop:
             finally:
                 self._protections.episode_ended()
         except _RingFull:
-            detail = f"the log ring was full after {rules.frames} frames: the writer is away or too slow"
+            detail = (
+                f"frame {rules.frames} and all later ones are not recorded: the log ring was full, the writer away or "
+                "too slow, and the spill file full, too slow or off"
+            )
+            self._log(f"take {self._episode_id} ended after {rules.frames} frames; {detail}")
         except BaseException as error:  # noqa: BLE001 - the episode is closed whatever happened; raised again below
             failure, detail = error, _one_line(error)
         reason, detail = self._judge_timing(account, reason, detail)
