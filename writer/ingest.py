@@ -24,6 +24,7 @@ from writer.admission import Admission, Answer, Candidate
 from writer.doorkeeper import Doorkeeper
 from writer.handshake import Session
 from writer.open_session import OpenSession
+from writer.priority import give_up_realtime
 from writer.refusals import Refusals
 
 _BEAT_S = 0.25
@@ -345,6 +346,7 @@ def _ring_bell(fd: int) -> None:
 def main() -> None:
     """Entry of the process; its link's first message has `address`, `base`, `session`, `keys` and two eventfds."""
     link, config, (ready_fd, done_fd) = child_link()
+    give_up_realtime()
     try:
         Ingest(config, link, ready_fd, done_fd).run()
     except OnbeatError as error:
