@@ -323,9 +323,12 @@ def available_memory_bytes() -> int:
 def _fence() -> None:
     """Order loads and stores before it against those after it, where the processor does not do so by itself.
 
-    A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model.
+    A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model; the other way round is
+    none, because both sides may move into the section. Hence twice.
     """
     if _WEAKLY_ORDERED:
+        with _FENCE:
+            pass
         with _FENCE:
             pass
         with _FENCE:

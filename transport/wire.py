@@ -38,12 +38,15 @@ def part_sizes(schema: Schema) -> list[int]:
 def to_wire(stream: Stream, picture: NDArray[Any]) -> NDArray[Any]:
     """A picture as `stream.wire_dtype` and `stream.wire_shape`; the array itself where it is that already.
 
-    Floats in [0, 1] become `int(255 x)`, as lerobot's own writers do (lerobot/datasets/video_utils.py); values outside
-    are clipped, because wrapping around would be worse.
+    Floats in [0, 1] become `int(255 x)` in their own precision, as lerobot's own writers do
+    (lerobot/datasets/video_utils.py); values outside are clipped, because wrapping around would be worse, and what is
+    not a number is black.
     """
     if stream.kind is Kind.VIDEO and picture.dtype != np.uint8:
-        scaled = np.multiply(picture, 255, dtype=np.float32)
-        np.clip(scaled, 0, 255, out=scaled)
+        # Unlike clip, fmax prefers a number to what is none.
+        scaled = np.fmax(picture, 0)
+        np.fmin(scaled, 1, out=scaled)
+        np.multiply(scaled, 255, out=scaled)
         picture = scaled.astype(np.uint8)
     if stream.channels_first:
         picture = np.ascontiguousarray(picture.transpose(1, 2, 0))
