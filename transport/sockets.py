@@ -20,8 +20,7 @@ _BACKLOG = 128
 _CURVE_BYTES = 64
 # What the writer says is small; what it hears is at most one picture in a part.
 _MAX_CONTROL_BYTES = 1 << 21
-MAX_PICTURE_BYTES = schema.MAX_PART_BYTES
-MAX_PART_BYTES = MAX_PICTURE_BYTES + _CURVE_BYTES
+MAX_PART_BYTES = schema.MAX_PART_BYTES + _CURVE_BYTES
 # Makes libzmq ask the ZAP handler of the context (writer/doorkeeper.py) about every key.
 ZAP_DOMAIN = b"onbeat"
 
