@@ -18,6 +18,7 @@ import numpy as np
 from transport.dataset_spec import EncoderSpec
 from transport.errors import UsageError
 from transport.link import child_link
+from writer.priority import give_up_realtime
 
 # As the journal writes: some packets, four times a second.
 _SYNC_BYTES = 64 << 10
@@ -88,6 +89,7 @@ def _file_system(folder: Path) -> str:
 
 def _main() -> None:
     link, config, _ = child_link()
+    give_up_realtime()
     try:
         if config["load"][0]:
             from writer.probe_codecs import probe_codecs  # needs packages that a robot machine may lack
