@@ -90,8 +90,8 @@ def record_dataset(env: gymnasium.Env[Any, Any], policy: Policy | None, cfg: Rec
     Args:
         env: any gymnasium environment that `control.gym_source.GymSource` takes; it is not closed.
         policy: asked for actions if `cfg.pretrained_policy_name_or_path` is given.
-        cfg: see `RecordDatasetConfig`. Two optional fields beyond HIL-SERL's: `rgb_encoder` (an `EncoderSpec`) and
-            `writer_address` (of a writer started with `onbeat writer`).
+        cfg: see `RecordDatasetConfig`. Optional fields beyond HIL-SERL's: `rgb_encoder` (an `EncoderSpec`),
+            `writer_address` (of a writer started with `onbeat writer`) and `writer_keys` (this recorder's key file).
 
     Raises:
         UsageError: something asked for that cannot be; nothing was written.
@@ -152,6 +152,7 @@ def _flags(cfg: RecordDatasetConfig, fps: int) -> RecordConfig:
     episode = EpisodeFlags(cfg.number_of_steps_after_success, success_reward=1.0)
     config = RecordConfig(dataset=dataset, episode=episode)
     config.writer.address = getattr(cfg, "writer_address", None)
+    config.writer.keys = getattr(cfg, "writer_keys", None)
     return config
 
 

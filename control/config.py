@@ -105,6 +105,8 @@ class PublisherFlags:
 class WriterFlags:
     # Address of a writer started with `onbeat writer`, for example tcp://192.0.2.7:5757; default: one is started here.
     address: str | None = None
+    # File of this recorder's key, made with `onbeat keys` on the writer's machine.
+    keys: str | None = None
     # Seconds to wait for the writer's answer before the first episode.
     timeout_s: float = 60
     # Record although the codec cannot keep up on the writer's machine.

@@ -13,6 +13,7 @@ from control.supervisor import SupervisorSettings
 from transport import spill_dir
 from transport.dataset_spec import DatasetSpec
 from transport.errors import UsageError
+from transport.keys import load_recorder
 
 
 def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettings:
@@ -33,6 +34,11 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
             "--dataset.root and --writer.address found together: the writer chooses the folder; leave --dataset.root "
             "away and start the writer with --root"
         )
+    key_file = None if writer.keys is None else Path(writer.keys).expanduser().absolute()
+    if key_file is not None:
+        if writer.address is None:
+            raise UsageError("--writer.keys found without --writer.address; a local writer needs no keys")
+        load_recorder(key_file)
     if root is not None and not config.resume and Path(root).exists():
         raise UsageError(f"{root} exists; choose another --dataset.root, or append to it with --resume=true")
     spec = DatasetSpec(
@@ -56,6 +62,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         spec=spec,
         owner=f"{socket.gethostname()} (process {os.getpid()})",
         writer_address=writer.address,
+        writer_keys=None if key_file is None else str(key_file),
         timeout_s=writer.timeout_s,
         min_free_bytes=int(writer.min_free_gb * 1e9),
         num_episodes=dataset.num_episodes,

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from control.board import Board
@@ -25,7 +26,9 @@ from control.tones import Tones
 from transport import ledger
 from transport.dataset_spec import DatasetSpec
 from transport.errors import OnbeatError, RefusedError
+from transport.keys import load_recorder
 from transport.link import Link, spawn
+from transport.sockets import keys_to_wire
 
 _TURN_S = 0.25
 _MAX_RESTARTS = 10
@@ -40,6 +43,7 @@ class SupervisorSettings:
 
     Attributes:
         writer_address: of a writer of its own; None starts one here.
+        writer_keys: file of this recorder's key; None where the writer wants none.
         timeout_s: how long the writer may take to answer before the first episode.
         min_free_bytes: on the writer's disk; below it the session ends.
         spill_dir, spill_max_bytes: where the publisher puts what the ring has no room for, and how much of it.
@@ -62,6 +66,7 @@ class SupervisorSettings:
     give_up_s: float = 120.0
     play_sounds: bool | None = None
     others_cpus: Sequence[int] | None = None
+    writer_keys: str | None = None
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Supervisor:
     def __init__(self, settings: SupervisorSettings, control: ControlHandle, display: Display) -> None:
         self._settings, self._control, self._display = settings, control, display
         self._address = settings.writer_address or f"ipc://@onbeat-{os.getpid()}-{time.monotonic_ns()}"
+        self._keys = None if settings.writer_keys is None else keys_to_wire(load_recorder(Path(settings.writer_keys)))
         self._own_pidfd = os.pidfd_open(os.getpid())
         self._ready: dict[str, Any] = {}
         self._fds: list[int] = []
@@ -176,6 +182,7 @@ class Supervisor:
             "owner": self._settings.owner,
             "spill": {"dir": self._settings.spill_dir, "max_bytes": self._settings.spill_max_bytes},
             "give_up_s": self._settings.give_up_s,
+            "keys": self._keys,
         }
         ring_fd, _, wake_fd = self._fds
         process, link = spawn("transport.publisher", config, [ring_fd, wake_fd, self._control.pidfd, self._own_pidfd])
@@ -277,6 +284,10 @@ class Supervisor:
             text = message.get("lost") or message["left"]
             self._summary.failed(text, 1)
             self._display.warn(text)
+        elif "no_entry" in message:
+            if not self._welcome:
+                raise RefusedError(f"no entry at {self._address}: {message['no_entry']}")
+            self._display.warn(message["no_entry"])
         elif message.get("writer") == "welcome":
             if self._welcome:
                 self._display.note("writer back")

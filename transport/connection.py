@@ -14,12 +14,15 @@ from transport import messages as msg
 from transport.errors import CodecError
 from transport.outbox import Outbox
 from transport.ring import LogRing
-from transport.sockets import publisher_socket
+from transport.sockets import HANDSHAKE_FAILED, publisher_socket, why_refused
 
 # A writer says something every quarter second; this long without a word means that the link is dead.
 _SILENCE_S = 5.0
 # The writer's answer to HELLO takes as long as it measures the codec and recovers a journal.
 _WELCOME_S = 30.0
+# Being turned away at the door is not over in a moment.
+_TURNED_AWAY_S = 1.0
+_BROKEN_OFF = 3
 
 
 class Connection:
@@ -28,7 +31,8 @@ class Connection:
     Args:
         config: `address`, `dataset`, `owner`, and `keys` where the writer wants them.
         poller: gets whatever shows that there is something to do.
-        say: for the supervisor; called with {"writer": "lost"} or "silent", and with warnings.
+        say: for the supervisor; called with {"writer": "lost"} or "silent", with {"no_entry": why} where the writer
+            does not let this recorder in, and with warnings.
 
     Attributes:
         outbox: what the writer asked for.
@@ -45,6 +49,7 @@ class Connection:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes]
         self.welcome = False
+        self._broken_off = 0
         self.reconnect()
 
     def reconnect(self) -> None:
@@ -56,28 +61,47 @@ class Connection:
             self._socket.close(linger=0)
         self.outbox = Outbox(self._ring.next_epoch())
         self._socket = publisher_socket(self._context, self._config.get("keys"))
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
+        )
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._socket, zmq.POLLIN)
         self._socket.connect(self._config["address"])
         self._said_hello = self.welcome = False
+        self._again_at_s = float("inf")
         self._last_word_s = time.monotonic()
 
     def look_after(self, ready: Mapping[Any, int]) -> None:
         """Greet a writer that appeared; give up a connection that broke or went silent."""
         if self._monitor in ready:
-            event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.EVENT_DISCONNECTED:
+            told = recv_monitor_message(self._monitor)
+            event = told["event"]
+            if event & HANDSHAKE_FAILED:
+                self._turned_away(told)
+            elif event == zmq.EVENT_DISCONNECTED and self._again_at_s == float("inf"):
                 self._say({"writer": "lost"})
                 self.reconnect()
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED and not self._said_hello:
                 self._said_hello = True
+                self._broken_off = 0
                 self._last_word_s = time.monotonic()
                 self.send(self._hello())
+        if time.monotonic() >= self._again_at_s:
+            self.reconnect()
         patience_s = _SILENCE_S if self.welcome else _WELCOME_S
         if self._said_hello and time.monotonic() - self._last_word_s > patience_s:
             self._say({"writer": "silent"})
             self.reconnect()
+
+    def _turned_away(self, event: Mapping[str, Any]) -> None:
+        with_keys = self._config.get("keys") is not None
+        why = why_refused(event, with_keys=with_keys)
+        self._again_at_s = time.monotonic() + _TURNED_AWAY_S
+        self._broken_off += 1
+        if why is None and with_keys and self._broken_off == _BROKEN_OFF:
+            why = "the writer broke off the exchange of keys; the file of --writer.keys was made for another writer"
+        if why is not None:
+            self._say({"no_entry": why})
 
     def send(self, message: msg.Message) -> bool:
         """Send unless the queue is full, which means that the link is stuck; silence will reconnect."""

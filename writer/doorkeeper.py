@@ -44,10 +44,14 @@ _BYTES_RECEIVED_OFFSET = 128
 
 @dataclass(slots=True)
 class _Connection:
-    """`cookie` is the kernel's number of the socket: file descriptors are used again, cookies never."""
+    """`cookie` is the kernel's number of the socket: file descriptors are used again, cookies never.
+
+    `has_asked`: for a session, and was refused, or the session is over.
+    """
 
     cookie: int
     since_s: float
+    has_asked: bool = False
 
 
 class Doorkeeper(threading.Thread):
@@ -113,7 +117,7 @@ class Doorkeeper(threading.Thread):
                 self._trusted = None
             fd = self._guests.pop(cookie, None)
             if fd is not None:
-                self._strangers.setdefault(fd, _Connection(cookie, time.monotonic()))
+                self._strangers.setdefault(fd, _Connection(cookie, time.monotonic(), has_asked=True))
 
     def throw_out(self, fd: int, reason: str) -> None:
         """Shut down the connection behind `fd`, unless it is the session's."""
@@ -183,7 +187,7 @@ class Doorkeeper(threading.Thread):
     def _left(self, fd: int) -> None:
         with self._lock:
             stranger = self._strangers.pop(fd, None)
-        if stranger is not None and not self._counted:
+        if stranger is not None and not stranger.has_asked and not self._counted:
             self._refusals.connection("left without having said what it wants")
         self._counted = False
 
@@ -295,11 +299,13 @@ def _cookie(own: socket.socket) -> int:
 
 def _bytes_received(fd: int) -> int | None:
     """What the peer behind `fd` has sent so far, in bytes; None if it is no TCP connection any more."""
-    looking = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+    looking = None
     try:
+        looking = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
         info = looking.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED_OFFSET + _BYTES_RECEIVED.size)
         return int(_BYTES_RECEIVED.unpack_from(info, _BYTES_RECEIVED_OFFSET)[0])
     except OSError:
         return None
     finally:
-        looking.detach()
+        if looking is not None:
+            looking.detach()

@@ -77,6 +77,8 @@ class Ingest:
                         os.eventfd_read(fd)
             if self._link.fileno() in ready and not self._heed_parent():
                 break
+            if not self._doorkeeper.is_alive():
+                raise OnbeatError("nobody watches the connections any more; ingest starts again")
             self._receive()
             answer = self._admission.answer()
             if answer is not None:
