@@ -224,6 +224,8 @@ class Publisher:
         if self._finished:
             self._connection.send(msg.Bye(self._connection.outbox.epoch))
         undelivered = self._ring.head_seq - self._log.durable_seq
+        if self._ring.session_ended and self._ring.head_seq == 1:
+            undelivered = 0  # refused before anything began: the end of the session is all that its log holds
         if self._leave_reason and undelivered:
             text = self._last_words(undelivered)
             self._notices.append({"left": text})
