@@ -5,7 +5,7 @@
     {"do": "registers", "names": ["Torque_Enable"]}                   {"values": {"1": {"Torque_Enable": 0}, ...}}
     {"do": "put", "id": 3, "name": "Status", "value": 32}             set one, also one that hosts cannot write
     {"do": "history", "kind": "write", "register": "Goal_Position", "since": 0}
-    {"do": "counts"}                                                  requests, faults, skipped bytes
+    {"do": "counts"}                                                  requests, faults, the emulator's own lateness
     {"do": "cycle_power"}                                             every servo off and on again
 
 An answer has `"ok": true`, or `"ok": false` and an `"error"`.
