@@ -20,6 +20,7 @@ from writer.journal_join import JoinedEpisode, to_finished
 from writer.keep import keep_journal
 from writer.leftovers import OPERATORS, Leftover, State, sessions, survey
 from writer.mux import write_mp4
+from writer.recover_spill import take_in
 from writer.workdir import RootLock, work_dir
 
 if TYPE_CHECKING:
@@ -49,12 +50,13 @@ class Recovered:
     failed: int = 0
 
 
-def recover(root: Path, decide: Decide, tell: Tell) -> Recovered:
+def recover(root: Path, decide: Decide, tell: Tell, spill_dir: Path) -> Recovered:
     """Settle every episode that is left beside `root`.
 
     Args:
         decide: KEEP, DROP or LEAVE for an episode that is the operator's to decide.
         tell: one line for people.
+        spill_dir: where publishers of this machine left what the writer had not received.
 
     Raises:
         UsageError: the dataset is being recorded; names the owner.
@@ -67,6 +69,7 @@ def recover(root: Path, decide: Decide, tell: Tell) -> Recovered:
         completed = commit_steps.recover(root, work, CommitRecord(work))
         if completed is not None:
             tell(f"completed the interrupted commit of episode {completed.episode_index} ({completed.frames} frames)")
+        take_in(root, spill_dir, tell)
         for leftover in survey(root):
             _account(leftover, result)
             _settle(root, leftover, decide, tell, result)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from transport.errors import OnbeatError, UsageError
+from transport.spill_dir import choose
 from writer.leftovers import Leftover, State, survey
 from writer.recover import DROP, KEEP, LEAVE, Recovered, describe, recover
 from writer.recover_stock import Salvage, examine, salvage
@@ -43,6 +45,12 @@ def main(argv: list[str]) -> int:
             f"--{name}", choices=["ask", KEEP, DROP, LEAVE], default="ask", help=f"{about} (default: %(default)s)"
         )
     parser.add_argument(
+        "--spill",
+        type=Path,
+        metavar="FOLDER",
+        help="take in what a recorder on this machine left here (default: where recorders put it by default)",
+    )
+    parser.add_argument(
         "--salvage", type=Path, metavar="FOLDER", help="where a repaired copy goes (default: ROOT.salvaged)"
     )
     arguments = parser.parse_args(argv)
@@ -67,7 +75,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 print(f"found    {describe(leftover)}")
                 code = EXIT_LOST if leftover.lost else code
         else:
-            code = _conclude(recover(root, _decider(arguments), print))
+            spill = arguments.spill or choose(None, os.environ).folder
+            code = _conclude(recover(root, _decider(arguments), print, spill))
     elif root.exists():
         print(f"nothing was left beside {root}")
     if root.exists():

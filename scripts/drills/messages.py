@@ -1,0 +1,86 @@
+"""Messages that are damaged on the way, and peers that say what they should not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import zmq
+
+from scripts.drills.mitm import Mitm
+from scripts.drills.registry import Result, drill
+from scripts.drills.remote import remote_writer
+from scripts.drills.stage import SLOW, Stage
+from transport import messages as msg
+from writer.leftovers import sessions
+
+
+@drill("messages-damaged", fast=True)
+def messages_damaged(stage: Stage) -> Result:
+    """One message in fifty is flipped, cut, grown, dropped, repeated or reordered on its way to the writer."""
+    with remote_writer(stage) as far:
+        mitm = Mitm(far.port, stage.rng, 0.02)
+        try:
+            flags = (*far.flags, f"--writer.address=tcp://127.0.0.1:{mitm.port}")
+            with stage.record(*flags, SLOW, episodes=2, local=False) as run:
+                code = run.process.finish(150)
+                run.process.drain()
+                stage.expect(code == 0, f"the recorder ended with {code}:\n{run.process.output}\n{far.writer.output}")
+        finally:
+            mitm.close()
+        stage.expect(mitm.done.total() > 10, f"only {mitm.done.total()} messages were damaged")
+        stage.notes.append(", ".join(f"{count} x {fault}" for fault, count in sorted(mitm.done.items())))
+        return stage.judge(roots=[far.root])
+
+
+def _hello(port: int, **changes: Any) -> str:
+    """Say HELLO as somebody else; returns why it was refused, empty if it was not."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    try:
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        socket.send(msg.pack(msg.Hello(**changes)))
+        if not socket.poll(15_000):
+            return ""
+        answer = msg.unpack(socket.recv_multipart()[0])
+        return answer.reason if isinstance(answer, msg.Refused) else ""
+    finally:
+        context.destroy(linger=0)
+
+
+@drill("strange-hellos", fast=True)
+def strange_hellos(stage: Stage) -> Result:
+    """Another protocol, another schema for the same session, names that lead elsewhere: refused, beside a session."""
+    with remote_writer(stage) as far, stage.record(*far.flags, SLOW, episodes=2, local=False) as run:
+        run.tap.wait_frames(30)
+        mine = sessions(far.root)[0]
+        agreed = json.loads((mine.path / "session.json").read_text())
+        good = {
+            "protocol": msg.PROTOCOL,
+            "session_id": "0" * 32,
+            "epoch": 1,
+            "schema": agreed["schema"],
+            "dataset": {**agreed["spec"], "root": None, "repo_id": "drill/other"},
+            "owner": "a drill",
+        }
+        fewer = {**agreed["schema"], "streams": agreed["schema"]["streams"][1:]}
+        strange = {
+            "another session": good,
+            "another protocol": {**good, "protocol": msg.PROTOCOL + 1},
+            "another schema": {
+                **good,
+                "session_id": mine.session_id,
+                "schema": fewer,
+            },
+            "a path as a name": {**good, "dataset": {**good["dataset"], "repo_id": "../../etc"}},
+            "a folder of its own": {**good, "dataset": {**good["dataset"], "root": str(stage.folder / "mine")}},
+            "a path as a session": {**good, "session_id": "../" * 10 + "ab"},
+        }
+        for what, hello in strange.items():
+            reason = _hello(far.port, **hello)
+            stage.expect(bool(reason), f"{what} was not refused")
+            stage.notes.append(f"{what}: {reason}")
+        stage.expect(run.process.finish() == 0, f"the recorder ended badly:\n{run.process.output}")
+        run.process.drain()
+        stage.expect(not (stage.folder / "mine").exists(), "a folder was made elsewhere")
+        return stage.judge(roots=[far.root])
