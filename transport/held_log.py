@@ -78,7 +78,7 @@ class HeldLog:
         seq = min(seq, self._ring.head_seq)
         if seq > self.durable_seq:
             self.durable_seq = seq
-            if self._spill.first_seq <= seq:
+            if self._spill.last_seq and self._spill.first_seq <= seq:
                 self._spill.drop_to(seq + 1)
 
     def first_held(self, seq: int) -> int:
