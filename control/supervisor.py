@@ -93,6 +93,7 @@ class Supervisor:
         self._publisher: _Process | None = None
         self._writer: _Process | None = None
         self._welcome = self._finished = self._ended = False
+        self._left = ""
         self._publisher_status: dict[str, Any] = {}
         self._overload: OverloadWatch | None = None
         self._tones = Tones(settings.play_sounds, display.bell, display.warn)
@@ -128,6 +129,8 @@ class Supervisor:
             self._stop_children()
             self._tones.close()
             self._display.close()
+        if self._left:
+            self._summary.failed(self._left, 1)
         return self._summary
 
     # -- before the first episode --------------------------------------------------------------------------------
@@ -280,10 +283,13 @@ class Supervisor:
                 raise error
             if self._stops == 0:
                 self._stop_recording(str(error))
-        elif "lost" in message or "left" in message:
-            text = message.get("lost") or message["left"]
-            self._summary.failed(text, 1)
-            self._display.warn(text)
+        elif "lost" in message:
+            self._summary.failed(message["lost"], 1)
+            self._display.warn(message["lost"])
+        elif "left" in message:
+            # No failure of the session yet: the next publisher may deliver it.
+            self._left = message["left"]
+            self._display.warn(self._left)
         elif "no_entry" in message:
             if not self._welcome:
                 raise RefusedError(f"no entry at {self._address}: {message['no_entry']}")
@@ -301,6 +307,7 @@ class Supervisor:
             self._display.episode(message)
         elif "finished" in message:
             self._finished = True
+            self._left = ""
             ledger.forget(self._ready["session_id"])
         elif "head_seq" in message:
             self._on_publisher_status(message)
