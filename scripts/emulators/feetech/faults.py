@@ -14,7 +14,7 @@ from scripts.emulators.feetech.packets import Instruction
 class Fault(StrEnum):
     """What happens to the answers to a request."""
 
-    SILENCE = "silence"  # none comes
+    SILENCE = "silence"  # none comes, though the servos did what they were told
     CHECKSUM = "checksum"  # one of them ends with a wrong byte
     LATE = "late"  # they come `late_s` after their time
 

@@ -12,8 +12,8 @@ from enum import IntEnum
 BROADCAST_ID = 0xFE
 HEADER = b"\xff\xff"
 _FRAMING_BYTES = 6
-# A servo gives up on a packet whose rest does not come.
-_GAP_LIMIT_NS = 10_000_000
+# A servo gives up on a packet whose rest does not come; generously, for an emulator may itself have been kept waiting.
+_GAP_LIMIT_NS = 100_000_000
 
 
 class Instruction(IntEnum):
