@@ -10,6 +10,7 @@ _ABOUT = {
     "writer": "encode and write datasets for recorders on other machines",
     "keys": "make the keys of a writer and its recorders",
     "doctor": "what this machine grants and sustains, and whether a load can be recorded on it",
+    "report": "how well the loop kept its beat, as a page with pictures",
     "verify": "decode a dataset's videos and compare them with its rows",
     "recover": "finish what a crash left beside a dataset, and say what is lost",
     "loadtest": "certify a machine with a load as heavy as the real one, without a robot",
