@@ -61,17 +61,17 @@ class World:
 
     def turn(self, *, leaving: bool = False) -> None:
         """Let everything happen that can happen by itself."""
-        for _ in range(1000):
-            before = self.log.spilled_seq, self.spill.trouble
-            self.woken.clear()
+        failures = 0
+        while failures < 2:  # one may have been under way before
             self.now_s += 1
             self.log.turn(self.now_s, leaving=leaving)
-            if self.log._batch is None:
+            batch = self.log._batch
+            if batch is None:
                 return
-            assert self.log._batch.done or self.woken.wait(_LIMIT_S)
-            self.log.turn(self.now_s, leaving=leaving)
-            if (self.log.spilled_seq, self.spill.trouble) == before:
-                return
+            while not batch.done:
+                assert self.woken.wait(_LIMIT_S)
+                self.woken.clear()
+            failures += self.log.spilled_seq < batch.last_seq
 
 
 def fill(pictures: tuple[np.ndarray[Any, Any], ...], seq: int) -> None:
