@@ -109,7 +109,7 @@ class WriterFlags:
     keys: str | None = None
     # Seconds to wait for the writer's answer before the first episode.
     timeout_s: float = 60
-    # Record although the codec cannot keep up on the writer's machine.
+    # Record although the writer's codec, or the link to it, cannot keep up: what does not fit waits in the spill file.
     allow_slow: bool = False
     # Gigabytes that must stay free on the writer's disk; below it the session ends cleanly.
     min_free_gb: float = 0.5

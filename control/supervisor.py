@@ -20,6 +20,7 @@ from typing import Any
 from control.board import Board
 from control.control_handle import ControlHandle
 from control.display import Display
+from control.link_load import LinkLoad
 from control.overload import LogFill, OverloadWatch
 from control.summary import Summary
 from control.tones import Tones
@@ -28,6 +29,7 @@ from transport.dataset_spec import DatasetSpec
 from transport.errors import OnbeatError, RefusedError
 from transport.keys import load_recorder
 from transport.link import Link, spawn
+from transport.schema import Schema
 from transport.sockets import keys_to_wire
 
 _TURN_S = 0.25
@@ -93,6 +95,7 @@ class Supervisor:
         self._publisher: _Process | None = None
         self._writer: _Process | None = None
         self._welcome = self._finished = self._ended = False
+        self._link_bytes_per_s: float | None = None
         self._left = ""
         self._publisher_status: dict[str, Any] = {}
         self._overload: OverloadWatch | None = None
@@ -160,7 +163,7 @@ class Supervisor:
     def _await_welcome(self) -> None:
         limit_s = time.monotonic() + self._settings.timeout_s
         self._display.note(f"waiting for the writer at {self._address}")
-        while not self._welcome:
+        while not self._welcome or (self._settings.writer_address is not None and self._link_bytes_per_s is None):
             if time.monotonic() > limit_s:
                 raise RefusedError(
                     f"no writer answered at {self._address} within {self._settings.timeout_s:g} s; start one with "
@@ -169,6 +172,16 @@ class Supervisor:
             if self._control.ended():
                 raise OnbeatError("the control process ended before the first episode")
             self._turn(0.05)
+        if self._link_bytes_per_s is not None:
+            self._check_link(self._link_bytes_per_s)
+
+    def _check_link(self, bytes_per_s: float) -> None:
+        load = LinkLoad(Schema.from_wire(self._ready["schema"]), self._ready["fps"], bytes_per_s)
+        self._display.note(load.text)
+        if load.too_much and not self._settings.spec.allow_slow_encoder:
+            raise RefusedError(load.refusal)
+        if load.warning:
+            self._display.warn(load.warning)
 
     # -- children ------------------------------------------------------------------------------------------------
 
@@ -186,6 +199,7 @@ class Supervisor:
             "spill": {"dir": self._settings.spill_dir, "max_bytes": self._settings.spill_max_bytes},
             "give_up_s": self._settings.give_up_s,
             "keys": self._keys,
+            "measure_link": self._settings.writer_address is not None and not self._welcome,
         }
         ring_fd, _, wake_fd = self._fds
         process, link = spawn("transport.publisher", config, [ring_fd, wake_fd, self._control.pidfd, self._own_pidfd])
@@ -302,6 +316,8 @@ class Supervisor:
         elif "writer" in message:
             if self._welcome:
                 self._display.warn(f"writer {message['writer']}; recording goes on into the log ring")
+        elif "link_bytes_per_s" in message:
+            self._link_bytes_per_s = message["link_bytes_per_s"]
         elif "episode" in message:
             self._summary.episode(message)
             self._display.episode(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from transport import messages as msg
 from transport.errors import CodecError
+from transport.link_probe import MESSAGE_BYTES
 from transport.outbox import Outbox
 from transport.ring import LogRing
 from transport.sockets import HANDSHAKE_FAILED, publisher_socket, why_refused
@@ -118,6 +120,16 @@ class Connection:
             return self._socket.send_multipart([msg.pack(header), *parts], zmq.NOBLOCK, copy=False, track=True)
         except zmq.Again:
             return None
+
+    def send_filler(self, messages: int) -> None:
+        """Send so many PROBEs; for 0, one that is empty."""
+        assert self._socket is not None
+        probe = msg.pack(msg.Probe(self.outbox.epoch))
+        filler = os.urandom(MESSAGE_BYTES) if messages else b""
+        # A full queue ends the burst, and the answers that do not come end the measurement.
+        with contextlib.suppress(zmq.Again):
+            for _ in range(max(messages, 1)):
+                self._socket.send_multipart([probe, filler], zmq.NOBLOCK, copy=False)
 
     def received(self) -> Iterator[msg.Message]:
         """What the writer said on this connection since the last call."""

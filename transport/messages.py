@@ -1,7 +1,7 @@
 """The messages between publisher and writer. `docs/protocol.md` is the same in prose.
 
 A message is a ZeroMQ multipart message: part 0 is a msgpack array that begins with the opcode, followed by the array's
-zlib.crc32; the further parts (of DATA only) are the record's bytes. Nothing here builds an object from a name in a
+zlib.crc32; the further parts are a DATA's record or a PROBE's filler. Nothing here builds an object from a name in a
 message, and every field is checked for type, sign and size before it is used.
 """
 
@@ -32,11 +32,13 @@ class Opcode(IntEnum):
     DATA = 3
     GAP = 4
     BYE = 5
+    PROBE = 6
     WELCOME = 16
     REFUSED = 17
     FETCH = 18
     EPISODE = 19
     STATUS = 20
+    PROBED = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +169,37 @@ class Status:
     warning: str
 
 
-Message = Hello | Head | Data | Gap | Bye | Welcome | Refused | Fetch | Episode | Status
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """publisher → writer: filler in one further part, to measure the link before the first episode."""
+
+    opcode: ClassVar[Opcode] = Opcode.PROBE
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """writer → publisher: the answer to each PROBE; how many bytes of filler have come on this connection."""
+
+    opcode: ClassVar[Opcode] = Opcode.PROBED
+    epoch: int
+    received_bytes: int
+
+
+Message = Hello | Head | Data | Gap | Bye | Probe | Welcome | Refused | Fetch | Episode | Status | Probed
 _FIELDS: dict[type, tuple[type, ...]] = {
     Hello: (int, str, int, dict, dict, str),
     Head: (int, int, int, int),
     Data: (int, int, int, int, int, int, int, tuple),
     Gap: (int, int, int, int, str),
     Bye: (int,),
+    Probe: (int,),
     Welcome: (int, int, str),
     Refused: (int, str),
     Fetch: (int, int, int, int, int),
     Episode: (int, int, str, int, int, int, str),
     Status: (int, int, int, int, int, bool, str),
+    Probed: (int, int),
 }
 _MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # type: ignore[attr-defined]
 

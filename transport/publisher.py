@@ -22,6 +22,7 @@ from transport.connection import Connection
 from transport.errors import CodecError, OnbeatError
 from transport.held_log import HeldLog
 from transport.link import Link, child_link
+from transport.link_probe import LinkProbe
 from transport.outbox import InFlight
 from transport.records import RecordKind
 from transport.ring import LogRing
@@ -64,6 +65,8 @@ class Publisher:
         self._writer: msg.Status | None = None
         self._control_dead = self._supervisor_dead = False
         self._finished = self._refused = self._terminated = False
+        self._measures_link = bool(config.get("measure_link"))
+        self._probe: LinkProbe | None = None
         self._leave_reason = ""
         self._retry_at_s = self._leave_at_s = float("inf")
         self._stuck_again_s = 0.0
@@ -82,6 +85,7 @@ class Publisher:
             self._connection.look_after(ready)
             for message in self._connection.received():
                 self._handle(message)
+            self._measure_link()
             poll_ms = self._send_records()
             self._log.turn(time.monotonic(), leaving=bool(self._leave_reason))
             self._look_after_log()
@@ -127,10 +131,25 @@ class Publisher:
         elif isinstance(message, msg.Welcome):
             self._connection.welcome = True
             self._link.offer({"writer": "welcome", "root": message.dataset_root})
+            if self._measures_link:
+                self._probe = LinkProbe(time.monotonic)
+        elif isinstance(message, msg.Probed) and self._probe is not None:
+            self._probe.arrived(message.received_bytes)
         elif isinstance(message, msg.Refused):
             self._notices.append({"refused": message.reason})
             self._refused = self._ring.head_seq == 0
             self._retry_at_s = time.monotonic() + _REFUSED_S
+
+    def _measure_link(self) -> None:
+        """Before the first episode: see how much the link carries."""
+        if self._probe is None:
+            return
+        messages = self._probe.due()
+        if messages is not None:
+            self._connection.send_filler(messages)
+        if self._probe.bytes_per_s is not None:
+            self._notices.append({"link_bytes_per_s": self._probe.bytes_per_s})
+            self._measures_link, self._probe = False, None
 
     # -- the records ---------------------------------------------------------------------------------------------
 

@@ -149,6 +149,8 @@ class Ingest:
         elif self._open is None or peer != self._open.peer:
             self._refusals.message("from nobody's recorder")
             raise CodecError("from somebody who is not being recorded")
+        elif isinstance(message, msg.Probe):
+            self._say(peer, self._open.probed(message, parts))
         else:
             try:
                 over = self._open.handle(message, parts)

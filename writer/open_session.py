@@ -132,6 +132,12 @@ class OpenSession:
             raise CodecError("what only a writer says")
         return False
 
+    def probed(self, message: msg.Probe, parts: list[memoryview]) -> msg.Probed:
+        """The answer to a PROBE."""
+        if message.epoch == self.epoch:
+            self._probed_bytes += sum(part.nbytes for part in parts)
+        return msg.Probed(message.epoch, self._probed_bytes)
+
     def fetch(self) -> msg.Fetch | None:
         """What to ask the recorder for now."""
         return None if self._fetcher is None else self._fetcher.fetch(self._journal.durable_seq)
