@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: record test lint bench lock clean
+.PHONY: record test lint bench bench-publish microbench lock clean
 
 record: $(READY)
 	$(BIN)/onbeat record $(ARGS)
@@ -25,8 +25,15 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Hours; ARGS=--quick takes five minutes. The other two: what the loop adds to a copy, and what small parts cost.
 bench: $(READY)
+	$(BIN)/python -m scripts.bench $(ARGS)
+
+bench-publish: $(READY)
 	$(BIN)/python scripts/bench_publish.py $(ARGS)
+
+microbench: $(READY)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only $(ARGS)
 
 # uv comes first, from the same hashed list: with it the rest installs in seconds. The certificates are the system's,
 # as pip's are, so that a machine behind a proxy of its own works.

@@ -19,7 +19,7 @@ from control.source import Draft, Mark, Outcome
 from transport.schema import Schema
 
 # A read asks every joint and waits for all the answers, a write is sent to all at once.
-_READ_PART = 0.75
+READ_PART = 0.75
 
 
 class LoadFrames(Protocol):
@@ -53,7 +53,7 @@ class LoadSource:
         self.schema = frames.schema
         self.robot_type = frames.robot_type
         self._frames = frames
-        self._read_ns = int(step_ms * 1e6 * _READ_PART)
+        self._read_ns = int(step_ms * 1e6 * READ_PART)
         self._write_ns = int(step_ms * 1e6) - self._read_ns
         self._clock = clock
         self._trace = trace

@@ -1,6 +1,6 @@
-"""What it costs to commit an episode, early and late in a dataset: `python scripts/bench_commit.py [EPISODES]`.
+"""What it costs to commit an episode, early and late in a dataset: `python scripts/bench_commit.py [N] [--json]`.
 
-Commits tiny episodes (10 frames, one 64x48 camera; 300 of them by default) into a temporary folder and prints the
+Commits tiny episodes (10 frames, one 64x48 camera; N is 300 if not given) into a temporary folder and prints the
 median wall-clock time of commits 2 to 6 and of the last five. The target is a ratio of at most 1.3.
 
 Bias: the dataset is in the page cache and every fsync goes to this machine's disk, which others may be using; medians
@@ -9,6 +9,7 @@ of five leave single stalls out.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -51,17 +52,27 @@ def episode(number: int) -> FinishedEpisode:
     return FinishedEpisode("b" * 32, number, "bench", SCHEMA, SPEC, rows, {}, EndReason.NEXT)
 
 
-def main() -> int:
-    episodes = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+def costs_ms(episodes: int) -> list[float]:
+    """Wall-clock milliseconds of each commit."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "ds"
         committer = Committer(root, root.with_name("ds.onbeat"), SPEC, SCHEMA)
-        costs_ms = []
+        costs = []
         for number in range(episodes):
             began = time.perf_counter()
             committer.commit(episode(number), write_video)
-            costs_ms.append((time.perf_counter() - began) * 1e3)
-    early, late = median(costs_ms[1:6]), median(costs_ms[-5:])
+            costs.append((time.perf_counter() - began) * 1e3)
+    return costs
+
+
+def main() -> int:
+    numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+    episodes = numbers[0] if numbers else 300
+    costs = costs_ms(episodes)
+    early, late = median(costs[1:6]), median(costs[-5:])
+    if "--json" in sys.argv:
+        print(json.dumps({"first": early, "last": late}))
+        return 0
     print(f"commit of episodes 2-6: {early:.1f} ms, of the last five of {episodes}: {late:.1f} ms")
     print(f"ratio {late / early:.2f} (target: at most 1.3)")
     return 0 if late <= 1.3 * early else 1

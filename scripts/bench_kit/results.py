@@ -1,0 +1,115 @@
+"""From runs to what is printed and to `out/bench.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+VOID_FLOOR_US = 100.0
+SYSTEMS = ("onbeat", "lerobot", "floor")
+_COUNTS = (
+    f"{'':<9}{'fps':>10}{'missed':>9}{'lost':>9}{'drift s':>10}{'gap ms':>10}{'cpu s/1000 frames':>20}{'memory MB':>12}"
+)
+_SPREADS = ("period_error_us", "lateness_us", "action_us")
+
+
+def is_void(floor: Mapping[str, Any]) -> bool:
+    """Whether the machine was disturbed while this was measured: no better is possible than its floor."""
+    p999 = _value(floor, "lateness_us", "p999")
+    return p999 is not None and p999 > VOID_FLOOR_US
+
+
+def medians(runs: Sequence[Mapping[str, Any]]) -> Any:
+    """Field by field: the median of numbers, None where a run has none; of what is no number, the last run's."""
+    newest = runs[-1]
+    found: dict[str, Any] = {}
+    for key, value in newest.items():
+        values = [run.get(key) for run in runs]
+        if isinstance(value, Mapping):
+            found[key] = medians([v for v in values if isinstance(v, Mapping)])
+        elif isinstance(value, tuple | list) and value and all(isinstance(v, int | float) for v in value):
+            found[key] = [median(v) for v in zip(*(v for v in values if v), strict=True)]
+        elif any(v is None for v in values):
+            found[key] = None
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[key] = median(values)  # type: ignore[type-var] # all are numbers, by key
+        else:
+            found[key] = value
+    return found
+
+
+def summarize(name: str, repeats: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One load's entry: medians over its repeats that are not void, or over all if all are.
+
+    Args:
+        repeats: each with an entry by system.
+    """
+    good = [repeat for repeat in repeats if not is_void(repeat["floor"])]
+    used = good or list(repeats)
+    return {
+        "name": name,
+        **{system: medians([repeat[system] for repeat in used]) for system in SYSTEMS},
+        "runs_used": len(used),
+        "void": not good,
+    }
+
+
+def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The loads for people; times in microseconds."""
+    head = f"{'':<9}" + "".join(f"{title:>31}" for title in ("period error", "lateness", "action sent"))
+    columns = f"{'':<9}" + f"{'p50':>7}{'p99':>8}{'p99.9':>8}{'max':>8}" * 3
+    lines = []
+    for load in loads:
+        void = "   VOID: the floor's p99.9 exceeds 100 µs" if load["void"] else ""
+        lines += [f"{load['name']}   (median of {load['runs_used']} runs; µs){void}", head, columns]
+        for system in SYSTEMS:
+            lines.append(_timing_line(system, load[system]))
+        lines.append(_COUNTS)
+        for system in SYSTEMS[:2]:
+            lines.append(_count_line(system, load[system]))
+        lines.append("")
+    return lines
+
+
+def ratios(loads: Sequence[Mapping[str, Any]]) -> list[str]:
+    """lerobot's period error against onbeat's, and onbeat's lateness above the floor's, where p99.9 exists."""
+    lines = []
+    for load in loads:
+        for name in ("p999", "p99", "max"):
+            ours, theirs = (_value(load[system], "period_error_us", name) for system in SYSTEMS[:2])
+            late, floor = (_value(load[system], "lateness_us", name) for system in ("onbeat", "floor"))
+            if ours and theirs and late is not None and floor is not None:
+                lines.append(
+                    f"{load['name']}: period error {name} {theirs / ours:.0f} times better than lerobot's; "
+                    f"lateness {name} {late - floor:+.0f} µs against the floor's"
+                )
+                break
+    return lines
+
+
+def _timing_line(system: str, found: Mapping[str, Any]) -> str:
+    if "failure" in found:
+        return f"{system:<9}{found['failure']}"
+    cells = []
+    for spread in _SPREADS:
+        for name, width in (("p50", 7), ("p99", 8), ("p999", 8), ("max", 8)):
+            value = _value(found, spread, name)
+            cells.append(f"{'-' if value is None else f'{value:.0f}':>{width}}")
+    return f"{system:<9}" + "".join(cells)
+
+
+def _count_line(system: str, found: Mapping[str, Any]) -> str:
+    if "failure" in found:
+        return f"{system:<9}{'-':>10}"
+    gap = "-" if not found["gap_ms"] else f"{found['gap_ms'][1]:.0f}"
+    cpu, memory = sum(found["cpu_s_per_1000_frames"].values()), sum(found["memory_mb"].values())
+    return (
+        f"{system:<9}{found['effective_fps']:>10.3f}{found['missed_ticks']:>9.0f}{found['frames_lost']:>9.0f}"
+        f"{found['drift_s']:>10.3f}{gap:>10}{cpu:>20.2f}{memory:>12.0f}"
+    )
+
+
+def _value(found: Mapping[str, Any], spread: str, name: str) -> float | None:
+    values = found.get(spread)
+    return None if not values else values[name]

@@ -1,0 +1,134 @@
+"""The arithmetic of the bench: medians, void runs, the ladder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from control.load_figures import figures
+from control.load_trace import TICK_DTYPE
+from scripts.bench_kit import results
+from scripts.bench_kit.ladder import climb, sustains
+from scripts.bench_kit.loads import FULL, LOADS, QUICK, BenchLoad, planned_s
+from scripts.bench_kit.runs import Run
+from scripts.bench_kit.watch import Watch
+
+LOAD = BenchLoad(1, 640, 480, 60, "h264")
+
+
+def run(fps: float = 60.0, lost: int | None = 0, lag_s: float = 0.3) -> Run:
+    ticks = np.zeros(600, TICK_DTYPE)
+    ticks["started_ns"] = ticks["action_sent_ns"] = (np.arange(600) * 1e9 / fps).astype(np.int64)
+    return Run(figures(ticks, 60), lost, {"ingest": 6.0}, {"ingest": 90.0}, {"writer_lag_s": lag_s})
+
+
+@pytest.mark.parametrize(
+    ("found", "good"),
+    [
+        (run(), True),
+        (run(fps=59.8), True),
+        (run(fps=59.6), False),
+        (run(lost=1), False),
+        (run(lost=None), False),
+        (run(lag_s=1.2), False),
+        (Run(failure="exit code 1"), False),
+    ],
+)
+def test_sustained(found, good):
+    assert sustains(found, LOAD) is good
+
+
+@pytest.mark.parametrize(("limit", "best"), [(0, 0), (1, 1), (5, 4), (99, 8)])
+def test_the_ladder_ends_where_a_step_fails_twice(limit, best):
+    tried = []
+
+    def attempt(step):
+        tried.append(step.cameras)
+        return run(lost=0 if step.cameras <= limit else 7)
+
+    assert climb(LOAD, (1, 2, 4, 8), attempt) == best
+    assert tried.count(max(tried)) == (1 if limit == 99 else 2)
+
+
+def test_one_bad_try_is_no_end():
+    answers = iter([run(lost=3), run(), run()])
+    assert climb(LOAD, (1, 2), lambda step: next(answers)) == 2
+
+
+def entry(p999, late=5.0):
+    spread = {"count": 10, "p50": 1.0, "p99": late, "p999": p999, "max": 9.0}
+    return {
+        "ticks": 600, "episodes": 2, "missed_ticks": 0, "effective_fps": 60.0, "drift_s": 0.0, "gap_ms": (1.0, late),
+        "period_error_us": spread, "lateness_us": spread, "action_us": spread, "frames_lost": 0,
+        "cpu_s_per_1000_frames": {"ingest": late}, "memory_mb": {"ingest": 90.0},
+    }  # fmt: skip
+
+
+def repeat(floor_p999, late):
+    return {"onbeat": entry(40.0, late), "lerobot": entry(4000.0, late * 100), "floor": entry(floor_p999, 3.0)}
+
+
+def test_void_runs_are_left_out_of_the_medians():
+    found = results.summarize("x", [repeat(30.0, 5.0), repeat(101.0, 900.0), repeat(99.0, 7.0)])
+    assert (found["runs_used"], found["void"]) == (2, False)
+    assert found["onbeat"]["lateness_us"]["p99"] == 6.0
+    assert found["onbeat"]["cpu_s_per_1000_frames"] == {"ingest": 6.0}
+    assert found["onbeat"]["gap_ms"] == [1.0, 6.0]
+
+
+def test_if_all_are_void_it_is_said():
+    found = results.summarize("x", [repeat(500.0, 5.0)])
+    assert found["void"]
+    assert any("VOID" in line for line in results.table([found]))
+
+
+def test_p999_is_none_where_a_run_has_none():
+    found = results.summarize("x", [repeat(None, 5.0), repeat(None, 7.0)])
+    assert found["floor"]["lateness_us"]["p999"] is None
+    assert not found["void"]
+    # onbeat and lerobot have p99.9, the floor has none: the next figure that all three have is compared.
+    assert results.ratios([found]) == [
+        "x: period error p99 100 times better than lerobot's; lateness p99 +3 µs against the floor's"
+    ]
+
+
+def test_a_run_that_failed_is_shown_and_spoils_no_median():
+    failed = {**repeat(30.0, 5.0), "lerobot": Run(failure="exit code 1: no").to_json()}
+    found = results.summarize("x", [failed])
+    text = "\n".join(results.table([found]))
+    assert "exit code 1: no" in text
+    assert results.ratios([found]) == []
+
+
+def test_a_run_as_json_counts_by_a_thousand_frames():
+    found = run().to_json()
+    assert found["cpu_s_per_1000_frames"] == {"ingest": 10.0}
+    assert found["lateness_us"]["count"] >= 600
+    assert "failure" not in found
+
+
+def test_the_full_bench_has_ticks_for_every_p999():
+    assert FULL.ticks - FULL.episodes >= 10_000
+    assert all(load.fps * FULL.seconds(load)[0] >= 10_000 for load in LOADS)
+    assert planned_s(QUICK, LOADS) < 400
+    assert len({load.name for load in LOADS}) == 5
+    assert replace(LOADS[1], busy=1).name == "4x640x480@60 h264, starved"
+
+
+def test_the_watch_sees_processor_time_and_memory_of_children():
+    code = "import sys; print('up', flush=True); sum(range(10**7)); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"up\n"
+        watch = Watch(process.pid, memory_after_s=0)
+        while not (watch.memory_mb and watch.cpu_s(0).get("others", 0) > 0.05):
+            assert process.poll() is None
+        watch.stop()
+        process.stdin.close()
+    assert watch.memory_mb["others"] > 1
+    assert "ring" not in watch.memory_mb
