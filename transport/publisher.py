@@ -19,25 +19,16 @@ import zmq
 
 from transport import messages as msg
 from transport.connection import Connection
-from transport.errors import CodecError, OnbeatError
+from transport.errors import OnbeatError
 from transport.held_log import HeldLog
 from transport.link import Link, child_link
 from transport.link_probe import LinkProbe
-from transport.outbox import InFlight
-from transport.records import RecordKind
 from transport.ring import LogRing
 from transport.schema import Schema
+from transport.sender import IDLE_POLL_MS, Sender
 from transport.spill import Spill, open_spill
 
 _BEAT_S = 0.25
-_POLL_MS = 50
-# While only a full link holds sending up: nothing wakes us when libzmq has sent something.
-_LINK_POLL_MS = 2
-# What may be on its way into the socket at once, however much the writer asks for: the less a slow link holds, the
-# sooner slots are free again. The kernel's own buffers come on top and cover the delay of a long line.
-_IN_FLIGHT_BYTES = 8 << 20
-_IN_FLIGHT_PART = 4  # of the ring
-_TURN_BYTES = 16 << 20
 # A writer that refused in the middle of a session may be serving somebody else for a while.
 _REFUSED_S = 2.0
 # On SIGTERM: how long to wait for control's last words.
@@ -59,9 +50,9 @@ class Publisher:
         for fd in fds.values():
             self._poller.register(fd, zmq.POLLIN)
         self._log = HeldLog(ring, spill)
-        self._copies = InFlight()
         self._notices: deque[dict[str, Any]] = deque()
         self._connection = Connection(ring, config, self._poller, link.offer)
+        self._sender = Sender(ring, self._log, self._connection, self._notices.append)
         self._writer: msg.Status | None = None
         self._control_dead = self._supervisor_dead = False
         self._finished = self._refused = self._terminated = False
@@ -70,7 +61,6 @@ class Publisher:
         self._leave_reason = ""
         self._retry_at_s = self._leave_at_s = float("inf")
         self._stuck_again_s = 0.0
-        self._highest_sent = 0
         self._next_beat_s = 0.0
         self._progress: tuple[tuple[int, ...], float] = ((), time.monotonic())
         self._peak_slots = 0
@@ -78,7 +68,7 @@ class Publisher:
     def run(self) -> int:
         """Serve until the writer has finished the session, has refused it, or nothing more can be done."""
         self._spill.describe("recording")
-        poll_ms = _POLL_MS
+        poll_ms = IDLE_POLL_MS
         while not (self._finished or self._refused or self._has_left()):
             ready = dict(self._poller.poll(poll_ms))
             self._note_deaths(ready)
@@ -86,7 +76,7 @@ class Publisher:
             for message in self._connection.received():
                 self._handle(message)
             self._measure_link()
-            poll_ms = self._send_records()
+            poll_ms = self._sender.send()
             self._log.turn(time.monotonic(), leaving=bool(self._leave_reason))
             self._look_after_log()
             self._beat()
@@ -151,52 +141,6 @@ class Publisher:
             self._notices.append({"link_bytes_per_s": self._probe.bytes_per_s})
             self._measures_link, self._probe = False, None
 
-    # -- the records ---------------------------------------------------------------------------------------------
-
-    def _send_records(self) -> int:
-        """Send what was asked for; returns how long to wait, in milliseconds, before trying to send more."""
-        outbox, log = self._connection.outbox, self._log
-        turn_bytes = 0
-        while outbox.may_send(self._ring.head_seq):
-            if turn_bytes > _TURN_BYTES:
-                return 0
-            if self._link_is_full():
-                return _LINK_POLL_MS
-            seq = outbox.cursor
-            held = log.first_held(seq)
-            if held > seq:
-                self._skip(seq, held - 1, "no longer held by the publisher")
-                continue
-            try:
-                record = log.read(seq, verify=seq <= self._highest_sent)
-            except (CodecError, OSError) as error:
-                self._skip(seq, seq, str(error))
-                continue
-            nbytes = sum(memoryview(part).nbytes for part in record.parts)
-            header = msg.Data(
-                outbox.epoch, outbox.generation, seq, record.kind, record.episode_id, record.frame_index,
-                self._ring.head_seq, record.crcs,
-            )  # fmt: skip
-            sending = self._connection.send_record(header, list(record.parts))
-            if sending is None:
-                return _LINK_POLL_MS
-            (log.reading if record.in_ring else self._copies).add(seq, sending, nbytes)
-            self._highest_sent = max(self._highest_sent, seq)
-            outbox.sent(nbytes)
-            turn_bytes += nbytes
-        return _POLL_MS
-
-    def _link_is_full(self) -> bool:
-        in_ring = self._log.reading.nbytes
-        ring_part = self._ring.nbytes // _IN_FLIGHT_PART
-        return in_ring > ring_part or in_ring + self._copies.nbytes > _IN_FLIGHT_BYTES
-
-    def _skip(self, first_seq: int, last_seq: int, reason: str) -> None:
-        outbox = self._connection.outbox
-        if self._connection.send(msg.Gap(outbox.epoch, outbox.generation, first_seq, last_seq, reason)):
-            outbox.skip_to(last_seq + 1)
-            self._notices.append({"lost": f"records {first_seq} to {last_seq} of the log are lost: {reason}"})
-
     # -- the end -------------------------------------------------------------------------------------------------
 
     def _look_after_log(self) -> None:
@@ -240,19 +184,22 @@ class Publisher:
         return over or self._ring.session_ended or self._ring.head_seq == 0
 
     def _end(self) -> int:
-        if self._finished:
+        says_bye = self._connection.welcome and (self._finished or self._nothing_began())
+        if says_bye:
             self._connection.send(msg.Bye(self._connection.outbox.epoch))
         undelivered = self._ring.head_seq - self._log.durable_seq
-        if self._ring.session_ended and self._ring.head_seq == 1:
-            undelivered = 0  # refused before anything began: the end of the session is all that its log holds
+        if self._nothing_began():
+            undelivered = 0
         if self._leave_reason and undelivered:
-            text = self._last_words(undelivered)
+            text = f"{self._leave_reason}; {self._log.farewell()}"
             self._notices.append({"left": text})
             print(f"publisher: {text}", file=sys.stderr, flush=True)
             self._spill.sync()
             self._spill.describe("left", text)
+        elif self._leave_reason and self._ring.head_seq > 1:
+            print(f"publisher: {self._leave_reason}; it has every record on disk", file=sys.stderr, flush=True)
         self._say_notices(patient=True)
-        self._connection.close(linger_ms=1000 if self._finished else 0)
+        self._connection.close(linger_ms=1000 if says_bye else 0)
         self._spill.finish()
         if self._finished:
             self._link.send({"finished": True})
@@ -260,21 +207,9 @@ class Publisher:
             self._spill.remove()
         return FINISHED if self._finished else REFUSED if self._refused else LEFT
 
-    def _last_words(self, undelivered: int) -> str:
-        kept = self._log.spilled_seq - self._log.durable_seq
-        text = f"{self._leave_reason}; {kept} undelivered records are in {self._spill.folder} for `onbeat recover`"
-        if kept == undelivered:
-            return text
-        first = self._log.spilled_seq + 1
-        frames = [f for f in map(self._frame_at, range(first, self._ring.head_seq + 1)) if f is not None]
-        lost = f"; {undelivered - kept} records from {first} on are lost ({self._spill.trouble})"
-        if frames:
-            lost += f": frame {frames[0][1]} of take {frames[0][0]} to frame {frames[-1][1]} of take {frames[-1][0]}"
-        return text + lost
-
-    def _frame_at(self, seq: int) -> tuple[int, int] | None:
-        kind, episode_id, frame_index, _ = self._ring.read(seq)
-        return (episode_id, frame_index) if kind is RecordKind.FRAME else None
+    def _nothing_began(self) -> bool:
+        """Whether the session was called off before its first episode: then its log holds at most its end."""
+        return self._ring.head_seq == 0 or (self._ring.session_ended and self._ring.head_seq == 1)
 
     # -- signs of life -------------------------------------------------------------------------------------------
 

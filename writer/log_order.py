@@ -16,17 +16,22 @@ class LogOrder:
     Args:
         open_episode: the episode that is open already, with its frames and whether its end is known; None for none.
         newest_id: the newest episode there has been, -1 for none.
+
+    Attributes:
+        open_id: the episode that is open; None for none.
+        has_ended: whether it has, and only its verdict is missing.
+        newest_id: as above.
     """
 
     def __init__(self, open_episode: tuple[int, int, bool] | None, newest_id: int) -> None:
         self.open_id: int | None = None
         self.has_ended = False
         self._next_frame = 0
-        self._newest_id = newest_id
+        self.newest_id = newest_id
         self._session_ended = False
         if open_episode is not None:
             self.open_id, self._next_frame, self.has_ended = open_episode
-            self._newest_id = max(newest_id, self.open_id)
+            self.newest_id = max(newest_id, self.open_id)
 
     def frame(self, episode_id: int, frame_index: int) -> None:
         """Take a frame.
@@ -35,7 +40,7 @@ class LogOrder:
             CodecError: it belongs to an episode that is over, or was there before.
         """
         self._check_open()
-        if episode_id < self._newest_id or (episode_id == self._newest_id and episode_id != self.open_id):
+        if episode_id < self.newest_id or (episode_id == self.newest_id and episode_id != self.open_id):
             raise CodecError("a frame of an episode that is over")
         if episode_id != self.open_id:
             return  # its beginning is in a gap
@@ -55,11 +60,11 @@ class LogOrder:
             self.open_id = None
             return
         if isinstance(event, EpisodeBegan):
-            if event.episode_id <= self._newest_id:
+            if event.episode_id <= self.newest_id:
                 raise CodecError("the beginning of an episode that is over")
-            self.open_id, self._newest_id = event.episode_id, event.episode_id
+            self.open_id, self.newest_id = event.episode_id, event.episode_id
             self.has_ended, self._next_frame = False, 0
-        elif event.episode_id < self._newest_id:
+        elif event.episode_id < self.newest_id:
             raise CodecError("the end of an episode that is over")
         elif event.episode_id == self.open_id and isinstance(event, EpisodeEnded):
             if self.has_ended:

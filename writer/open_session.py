@@ -76,7 +76,8 @@ class OpenSession:
                 state.open.episode_id, state.open.task, state.open.next_segment, state.open.frames, None
             )
             self._journal.begin(None, header, self._cameras(), state.durable_seq)
-        self._order = LogOrder(is_open, max(session.folder.done(), default=-1))
+        folder = session.folder
+        self._order = LogOrder(is_open, max([*folder.done(), *folder.ready(), *folder.aborted()], default=-1))
 
     @property
     def durable_seq(self) -> int:
@@ -84,8 +85,8 @@ class OpenSession:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has been recorded yet."""
-        return self._journal.durable_seq == 0 and (self._fetcher is None or self._fetcher.received_seq == 0)
+        """Whether no episode has begun yet."""
+        return self._order.newest_id < 0
 
     @property
     def epoch(self) -> int:
@@ -127,7 +128,7 @@ class OpenSession:
             if self._fetcher.gap(message) and self._recording is not None:
                 self._recording.lose(f"records {message.first_seq} to {message.last_seq}: {message.reason}")
         elif isinstance(message, msg.Bye):
-            return message.epoch == self._fetcher.epoch and self.finished
+            return message.epoch == self._fetcher.epoch and (self.finished or self.empty)
         else:
             raise CodecError("what only a writer says")
         return False

@@ -19,7 +19,7 @@ from typing import Any
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link, spawn
 from writer.interrupted import earlier_episodes
-from writer.workdir import RootLock, work_dir
+from writer.workdir import RootLock, SessionDir, work_dir
 
 # More restarts than this within a minute mean that restarting does not help; a writer that serves one recorder after
 # the other goes on all the same, slowly: what ends its children may come from one of them.
@@ -182,7 +182,9 @@ class WriterParent:
         else:
             child.start({})
             if self._closing is not None:
-                child.link.send({"open": self._closing})
+                # Killed while it was removing the session's folder, there may be nothing left to open.
+                if SessionDir(Path(self._closing["root"]), self._closing["session_id"]).agreed() is not None:
+                    child.link.send({"open": self._closing})
                 child.link.send({"close": True})
             elif self._opened is not None:
                 child.link.send({"open": self._opened})
