@@ -139,6 +139,21 @@ class HeldLog:
             return False
         return ring.session_ended or ring.append_event(SessionEnded(detail)) is not None
 
+    def farewell(self) -> str:
+        """What of the undelivered records is kept where, and exactly what is lost; one line."""
+        kept = self.spilled_seq - self.durable_seq
+        text = f"{kept} undelivered records are in {self._spill.folder} for `onbeat recover`"
+        lost = range(self.spilled_seq + 1, self._ring.head_seq + 1)
+        if not lost:
+            return text
+        text += f"; {len(lost)} records from {lost[0]} on are lost ({self._spill.trouble})"
+        records = [self._ring.read(seq) for seq in lost]
+        frames = [(episode, frame) for kind, episode, frame, _ in records if kind is RecordKind.FRAME]
+        if frames:
+            (first_take, first), (last_take, last) = frames[0], frames[-1]
+            text += f": frame {first} of take {first_take} to frame {last} of take {last_take}"
+        return text
+
     def _spill_until(self, leaving: bool) -> int:
         ring = self._ring
         if leaving:
