@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from transport.records import EpisodeEnded, Judgement, RecordKind, SessionEnded,
 from transport.ring import LogRing
 from transport.schema import CHW
 from transport.spill import Spill
+from transport.spill_files import SpillFiles
 from transport.spill_format import RecordHeader
 from transport.wire import Part
 
@@ -285,6 +287,33 @@ def test_memory_that_changed_since_it_was_first_sent_is_noticed_when_sent_again(
     np.frombuffer(memoryview(record.parts[1]).cast("B"), np.uint8)[7] ^= 1
     with pytest.raises(CodecError, match="record 1 is damaged in memory"):
         world.log.read(1, verify=True)
+    assert world.spill.finish(_LIMIT_S)
+
+
+def test_what_cannot_be_kept_is_named_by_record_frame_and_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path / "spill")
+    world.publish(10)
+    world.log.note_durable(2)
+    real, written = SpillFiles.append, 0
+
+    def full(files: SpillFiles, header: RecordHeader, parts: Sequence[Part]) -> None:
+        nonlocal written
+        if written == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written += 1
+        real(files, header, parts)
+
+    monkeypatch.setattr(SpillFiles, "append", full)
+    world.turn(leaving=True)
+    assert world.log.farewell() == (
+        f"5 undelivered records are in {tmp_path}/spill for `onbeat recover`; 3 records from 8 on are lost "
+        "(No space left on device): frame 7 of take 0 to frame 9 of take 0"
+    )
+    monkeypatch.undo()
+    world.turn(leaving=True)
+    assert world.log.farewell() == f"8 undelivered records are in {tmp_path}/spill for `onbeat recover`"
     assert world.spill.finish(_LIMIT_S)
 
 
