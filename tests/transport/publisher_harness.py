@@ -23,6 +23,7 @@ from transport.fetcher import Fetcher
 from transport.link import Link, spawn
 from transport.records import RecordKind
 from transport.ring import LogRing
+from transport.schema import Schema
 from transport.sockets import writer_socket
 
 LIMIT_S = 30
@@ -190,10 +191,16 @@ class Bench:
 
 @contextmanager
 def bench(
-    folder: Path, *, frames: int = 20, size: int = 24, max_bytes: int = 1 << 30, give_up_s: float = 120.0
+    folder: Path,
+    *,
+    frames: int = 20,
+    size: int = 24,
+    max_bytes: int = 1 << 30,
+    give_up_s: float = 120.0,
+    schema: Schema | None = None,
 ) -> Iterator[Bench]:
     """A ring of `frames` frames of `size` x `size` pixels, and a publisher that was not started yet."""
-    ring = LogRing.create(small_schema(height=size, width=size), seconds=frames, fps=1)
+    ring = LogRing.create(schema or small_schema(height=size, width=size), seconds=frames, fps=1)
     address = f"ipc://@onbeat-test-{os.getpid()}-{time.monotonic_ns()}"
     config = {
         "schema": ring.schema.to_wire(),
