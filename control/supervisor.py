@@ -401,7 +401,9 @@ class Supervisor:
         status = self._publisher_status
         position = status.get("durable_seq", 0) + sum(self._summary.states.values())
         now_s = time.monotonic()
-        if position != self._progress[0] or status.get("committing", 0):
+        # What a writer was committing when the link broke says nothing about now.
+        commits = status.get("connected") and status.get("committing", 0)
+        if position != self._progress[0] or commits:
             self._progress = (position, now_s)
         elif now_s - self._progress[1] > self._settings.give_up_s:
             waiting = status.get("head_seq", 0) - status.get("durable_seq", 0)

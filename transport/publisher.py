@@ -158,7 +158,8 @@ class Publisher:
             self._connection.reconnect()
         writer = self._writer
         position = (self._log.durable_seq, *((writer.received_seq, writer.committing) if writer else ()))
-        if position != self._progress[0]:
+        commits = self._connection.welcome and writer is not None and writer.committing > 0
+        if position != self._progress[0] or commits:
             self._progress = (position, now_s)
         if self._leave_reason:
             return
