@@ -180,7 +180,7 @@ class RealTime:
         if not self._timing.gil_switch_us:
             return
         before = sys.getswitchinterval()
-        sys.setswitchinterval(min(before, self._timing.gil_switch_us * 1e-6))
+        sys.setswitchinterval(min(before, self._timing.gil_switch_us / 1e6))
         self._undo.callback(sys.setswitchinterval, before)
         self.report[f"interpreter lock handed over within {self._timing.gil_switch_us:g} µs"] = "yes"
 

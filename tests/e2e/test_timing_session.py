@@ -1,0 +1,126 @@
+"""Real-time set-up in real sessions: it reaches the loop alone, and a caller's process is left as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from pathlib import Path
+
+import onbeat_process as run
+import outcome
+import pytest
+
+from transport.schema import LoopFlag
+
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+def threads_of(pid: int) -> list[int]:
+    return [int(path.name) for path in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def policy(thread: int) -> int:
+    return os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two processors")
+def test_publisher_and_writer_stay_at_normal_priority_and_off_the_loops_processor(tmp_path: Path) -> None:
+    root = tmp_path / "ds"
+    flags = ("--teleop.type=none", "--dataset.episode_time_s=4", "--dataset.num_episodes=1", f"--timing.cpu={CPUS[-1]}")
+    with run.record(root, tmp_path, *flags) as process:
+        process.wait_for(r"state: recording")
+        control = process.pid_of("control.process")
+        others = {
+            module: process.pid_of(module) for module in ("transport.publisher", "writer.ingest", "writer.committer")
+        }
+        is_fifo = re.search(r"loop: .*SCHED_FIFO", process.output) is not None
+        assert policy(control) == (os.SCHED_FIFO if is_fifo else os.SCHED_OTHER)
+        assert os.sched_getaffinity(control) == {CPUS[-1]}
+        assert all(policy(thread) == os.SCHED_OTHER for thread in threads_of(control) if thread != control)
+        for module, pid in others.items():
+            for thread in threads_of(pid):
+                assert policy(thread) == os.SCHED_OTHER, module
+                assert os.sched_getaffinity(thread) == set(CPUS[:-1]), module
+        assert process.finish() == 0, process.output
+    flags_held = set(outcome.telemetry(root, 0)["loop_flags"].ravel().tolist())
+    assert len(flags_held) == 1
+    (held,) = (LoopFlag(int(flag)) for flag in flags_held)
+    assert (LoopFlag.FIFO in held) is is_fifo
+    assert {LoopFlag.PACED, LoopFlag.PINNED, LoopFlag.GC_PAUSED} <= set(held)
+
+
+SCRIPT = """
+    import gc, os, sys
+    from types import SimpleNamespace
+    import gymnasium
+    from control import kernel
+    from control.api import record_dataset
+
+    def state():
+        return (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, os.sched_getaffinity(0), kernel.timer_slack_ns(),
+            gc.isenabled(), gc.get_freeze_count(), sys.getswitchinterval(), kernel.locked_kb())
+
+    env = gymnasium.make("onbeat/Tabletop-v0", intervention="scripted", width=160, height=120)
+    wrapper = SimpleNamespace(use_gripper=True, control_time_s=2)
+    cfg = SimpleNamespace(repo_id="me/pick", dataset_root="ds", num_episodes=1, fps=30, push_to_hub=False, task="pick",
+        number_of_steps_after_success=1, wrapper=wrapper, pretrained_policy_name_or_path=None)
+    gc.unfreeze()
+    before = state()
+    record_dataset(env, None, cfg)
+    after = state()
+    print("left as found" if before == after else f"left changed: {before} -> {after}")
+"""
+
+
+def test_record_dataset_leaves_the_callers_process_as_it_found_it(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    python = str(Path(run.ONBEAT).with_name("python"))
+    with run.OnbeatProcess([python, "-P", "script.py"], tmp_path) as process:
+        assert process.finish() == 0, process.output
+        process.wait_for("left as found", 0)
+    held = outcome.telemetry(tmp_path / "ds", 0)["loop_flags"].ravel()
+    assert (held & LoopFlag.GC_PAUSED).all()
+
+
+def test_an_episode_with_too_many_missed_slots_is_said_marked_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        textwrap.dedent(
+            """
+            import time
+
+            import numpy as np
+
+            from control.teleoperator import TeleopAction
+
+            class Slow:
+                def __init__(self):
+                    self.ticks = 0
+
+                def reset(self):
+                    self.ticks = 0
+
+                def act(self, observation, info):
+                    self.ticks += 1
+                    if self.ticks % 10 == 0:
+                        time.sleep(0.08)
+                    return TeleopAction(action=np.zeros(4, np.float32))
+
+                def close(self):
+                    pass
+            """
+        )
+    )
+    root = tmp_path / "ds"
+    flags = ("--teleop.type=slow:Slow", "--dataset.episode_time_s=2", "--timing.max_missed_fraction=0.05")
+    with run.record(root, tmp_path, *flags, "--dataset.num_episodes=1") as process:
+        assert process.finish() == 0, process.output
+        line = process.wait_for(r"! take 0 marked: .* more than --timing.max_missed_fraction=0.05: (.*)", 0).group(1)
+    assert " by teleop (up to " in line
+    missed = int(outcome.telemetry(root, 0)["missed_slots"].sum())
+    assert line.startswith(f"{missed} of {missed + 60} slots missed")
+    code, output = run.onbeat(tmp_path, "report", str(root))
+    assert code == 0, output
+    assert f"{missed} of {missed + 60} slots were missed" in output
+    assert "teleoperator" in output
+    assert (tmp_path / "ds.report/index.html").exists()
