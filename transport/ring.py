@@ -13,7 +13,7 @@ never copied inside the robot machine again.
 
 One store publishes a record, so a kill at any moment leaves it there as a whole or not at all; what is open and what is
 undecided follows from the newest record alone. Every word is one aligned 64-bit store. x86 keeps the order of stores
-and the order of loads, which is all that is relied on; elsewhere (ARM) `_fence` orders a record's bytes before `head`
+and the order of loads, which is all that is relied on; elsewhere (ARM) `fence` orders a record's bytes before `head`
 for the appending side, and `head` before the bytes for the reading side. Slots go back the same way: they are read to
 the end before `tail` moves, and `tail` is loaded before they are written.
 """
@@ -179,7 +179,7 @@ class LogRing:
     def head_seq(self) -> int:
         """The last appended record; 0 before the first."""
         seq = int(self._header[_H_HEAD])
-        _fence()
+        fence()
         return seq
 
     @property
@@ -236,7 +236,7 @@ class LogRing:
         header[_S_CRC_KNOWN] = 0
         header[_S_EPISODE] = episode_id
         header[_S_FRAME] = frame_index
-        _fence()
+        fence()
         self._header[_H_HEAD] = seq
         return seq
 
@@ -254,7 +254,7 @@ class LogRing:
         slot.header[_S_CRC_KNOWN] = 0
         slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
         slot.header[_S_FRAME] = 0
-        _fence()
+        fence()
         self._header[_H_HEAD] = seq
         return seq
 
@@ -282,7 +282,7 @@ class LogRing:
 
     def free_to(self, seq: int) -> None:
         """Give up all records before `seq`."""
-        _fence()
+        fence()
         self._header[_H_TAIL] = max(self.tail_seq, min(seq, self.head_seq + 1))
 
     def note_durable(self, seq: int) -> None:
@@ -320,7 +320,7 @@ def available_memory_bytes() -> int:
     raise LogError("/proc/meminfo has no MemAvailable; onbeat needs Linux 3.14 or newer")
 
 
-def _fence() -> None:
+def fence() -> None:
     """Order loads and stores before it against those after it, where the processor does not do so by itself.
 
     A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model; the other way round is
