@@ -1,7 +1,8 @@
 # onbeat: two commands need nothing but Python >= 3.12.
 #   make record    build .venv, install, record 3 episodes of the built-in environment
 #   make test      install, then lint, types, import rules and all tests
-# Flags for either: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
+#   make drills    kill, cut, fill and fuzz a recording in 40 ways and count what is lost
+# Flags for any: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.13 test` chooses another.
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.14; do \
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: record test lint bench bench-publish microbench lock clean
+.PHONY: record test lint drills bench bench-publish microbench lock clean
 
 record: $(READY)
 	$(BIN)/onbeat record $(ARGS)
@@ -26,6 +27,9 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 # Hours; ARGS=--quick takes five minutes. The other two: what the loop adds to a copy, and what small parts cost.
+drills: $(READY)
+	$(BIN)/python -m scripts.drills $(ARGS)
+
 bench: $(READY)
 	$(BIN)/python -m scripts.bench $(ARGS)
 

@@ -22,7 +22,7 @@ from writer.journal_join import to_finished
 from writer.keep import keep_journal
 from writer.mux import write_mp4
 from writer.resume import read_episode
-from writer.workdir import work_dir
+from writer.workdir import SessionDir, work_dir
 
 # A commit that failed for a reason that may pass (a full disk) is tried this often before the episode is set aside.
 _TRIES = 3
@@ -86,10 +86,18 @@ class CommitterProcess:
                 self._link.send({"log": f"episode {episode_id} could not be committed: {error}"})
                 if self._tries[episode_id] < _TRIES:
                     return
-                folder.set_done(episode_id, "failed", detail=str(error)[:1000])
-                folder.move(episode_id, "ready", "aborted")
+                self._set_aside(folder, episode_id, str(error))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_write(self._done_fd, 1)
+
+    def _set_aside(self, folder: SessionDir, episode_id: int, why: str) -> None:
+        """Leave an episode to `onbeat recover`; the session must be able to end, also on a full disk."""
+        folder.drop_reserve()
+        try:
+            folder.set_done(episode_id, "failed", detail=why[:1000])
+        except OSError as error:
+            self._link.send({"log": f"the end of episode {episode_id} could not be noted either: {error}"})
+        folder.move(episode_id, "ready", "aborted")
 
     def _commit(self, session: Session, episode_id: int) -> None:
         assert self._committer is not None

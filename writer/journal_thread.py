@@ -60,6 +60,8 @@ class JournalThread(threading.Thread):
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: _Open | None = None
         self._unsynced = False
+        # Frames of the latest episode as its end says, also when no journal took it.
+        self._published: int | None = None
 
     # -- called by ingest ----------------------------------------------------------------------------------------
 
@@ -153,7 +155,7 @@ class JournalThread(threading.Thread):
         return None if self._open is None or self._open.failed else self._open
 
     def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
-        self._open = None
+        self._open = self._published = None
         folder = self._session.episode("recording", header.episode_id)
         folder.mkdir(exist_ok=True)
         journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
@@ -198,6 +200,7 @@ class JournalThread(threading.Thread):
             self._unsynced = True
 
     def _ended(self, seq: int, event: EpisodeEnded, detail: str) -> None:
+        self._published = event.frames
         episode = self._opened()
         if episode is None:
             self._let_pass(seq)
@@ -222,7 +225,7 @@ class JournalThread(threading.Thread):
         self._open = None
         self._unsynced = False
         try:
-            settle(self._session, event, seq, frames=frames, lacking=lacking)
+            settle(self._session, event, seq, frames=frames, lacking=lacking, published=self._published)
         finally:
             self._move_durable(seq)
             self._episode_ready()
@@ -265,7 +268,15 @@ def _words(error: OSError | None) -> str:
     return "" if error is None else f"the writer's disk refused ({error.strerror or error})"
 
 
-def settle(session: SessionDir, verdict: Verdict, seq: int, *, frames: int, lacking: str = "") -> None:
+def settle(
+    session: SessionDir,
+    verdict: Verdict,
+    seq: int,
+    *,
+    frames: int,
+    lacking: str = "",
+    published: int | None = None,
+) -> None:
     """Move an episode whose verdict is in its journal on to where the verdict sends it. May be repeated."""
     episode_id = verdict.episode_id
     session.set_progress(seq, session_ended=False)
@@ -273,7 +284,7 @@ def settle(session: SessionDir, verdict: Verdict, seq: int, *, frames: int, lack
         session.set_done(episode_id, "discarded", frames=frames)
         session.drop(episode_id, "recording")
     elif verdict.judgement is Judgement.ABORTED or lacking:
-        session.set_done(episode_id, "aborted", frames=frames, detail=lacking)
+        session.set_done(episode_id, "aborted", frames=frames, detail=lacking, published=published)
         session.move(episode_id, "recording", "aborted")
     else:
         session.move(episode_id, "recording", "ready")

@@ -102,13 +102,14 @@ def survey(root: Path) -> list[Leftover]:
 
 
 def _leftover(session: SessionDir, episode_id: int, folder: str, known: State | None) -> Leftover:
-    why = str(session.done().get(episode_id, {}).get("detail", ""))
+    noted = session.done().get(episode_id, {})
+    why = str(noted.get("detail", ""))
     try:
         joined = read_episode(session, episode_id, folder)
     except JournalError as error:
         joined, why = None, str(error)
     durable = 0 if joined is None else joined.durable_frames
-    published = _published(session, episode_id, joined)
+    published = _published(session, episode_id, joined, noted.get("published"))
     if joined is not None:
         why = "; ".join(part for part in (why, joined.ended.detail if joined.ended else "", *joined.damage) if part)
     state = known or _state(folder, joined)
@@ -130,8 +131,12 @@ def _state(folder: str, joined: JoinedEpisode | None) -> State:
     return State.ENDED if joined.verdict.judgement is Judgement.KEEP and whole else State.ABORTED
 
 
-def _published(session: SessionDir, episode_id: int, joined: JoinedEpisode | None) -> int | None:
+def _published(
+    session: SessionDir, episode_id: int, joined: JoinedEpisode | None, at_its_end: int | None
+) -> int | None:
     if joined is not None and joined.ended is not None:
         return joined.ended.frames
+    if at_its_end is not None:
+        return at_its_end
     noted = ledger.published(session.session_id)
     return noted[1] if noted is not None and noted[0] == episode_id else None

@@ -104,8 +104,8 @@ def _account(leftover: Leftover, result: Recovered) -> None:
         )
     elif leftover.published is None:
         result.lost.append(
-            f"episode {leftover.episode_id} of session {leftover.session.session_id[:8]}: what was published after "
-            f"frame {leftover.durable - 1} is not known any more"
+            f"episode {leftover.episode_id} of session {leftover.session.session_id[:8]}: how many frames it had "
+            f"beyond its {leftover.durable} durable ones is not known any more"
         )
 
 

@@ -134,10 +134,24 @@ class SessionDir:
             shutil.rmtree(path)
 
     def set_done(
-        self, episode_id: int, state: str, *, index: int = -1, frames: int = 0, missing: int = 0, detail: str = ""
+        self,
+        episode_id: int,
+        state: str,
+        *,
+        index: int = -1,
+        frames: int = 0,
+        missing: int = 0,
+        detail: str = "",
+        published: int | None = None,
     ) -> None:
-        """Note the final state of an episode: committed, discarded, aborted or failed."""
-        value = {"state": state, "index": index, "frames": frames, "missing": missing, "detail": detail}
+        """Note the final state of an episode: committed, discarded, aborted or failed.
+
+        Args:
+            published: frames that the recorder said it had, where the journal may not tell.
+        """
+        value: dict[str, Any] = {"state": state, "index": index, "frames": frames, "missing": missing, "detail": detail}
+        if published is not None:
+            value["published"] = published
         write_json(self.path / "done" / f"{_name(episode_id)}.json", value)
 
     def done(self, known: Container[int] = ()) -> dict[int, dict[str, Any]]:
