@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     Console(width=200 if not sys.stdout.isatty() else None).print(_table(results))
     failed = [result for result in results if not result.passed]
     for result in failed:
-        print(f"\n{result.name} FAILED: {result.notes}")
+        print(f"\n{result.name} FAILED: {result.notes[:2000]}")
     print(f"\n{len(results) - len(failed)} of {len(results)} passed; written to {OUT}")
     return 1 if failed else 0
 
@@ -91,7 +91,7 @@ def run_one(found: Drill, seed: int, stock: StockReader, fault_free_p99_us: floa
     if result.passed or not keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
-        print(f"       {folder}\n       {result.notes}")
+        print(f"       {folder}\n       {result.notes[-6000:]}")
     return result
 
 

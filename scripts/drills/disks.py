@@ -92,7 +92,7 @@ def disk_full_while_committing(stage: Stage) -> Result:
         return stage.judge(roots=[disk / "ds"])
 
 
-@drill("slow-disk", fast=True)
+@drill("slow-disk")
 def slow_disk(stage: Stage) -> Result:
     """A write to the journal takes five seconds; the ring takes what comes meanwhile."""
     fault = {"ONBEAT_DRILL": json.dumps({"stall_sync": {"after_s": 6, "stall_s": 5}})}

@@ -9,7 +9,7 @@ from scripts.drills.registry import Result, drill
 from scripts.drills.stage import SLOW, Stage
 
 
-@drill("no-cameras", fast=True)
+@drill("no-cameras")
 def no_cameras(stage: Stage) -> Result:
     """Two episodes of rows alone, ingest killed in the second."""
     import signal

@@ -12,7 +12,7 @@ from scripts.drills.stage import AV1, H264, SLOW, Run, Stage
 _EVERY = ("control.process", "transport.publisher", "writer.local", "writer.ingest", "writer.committer")
 
 
-@drill("fault-free", fast=True)
+@drill("fault-free")
 def fault_free(stage: Stage) -> Result:
     """Nothing goes wrong: what the others are compared with."""
     with stage.record(SLOW, episodes=2) as run:
@@ -52,7 +52,7 @@ def ingest_killed_once(stage: Stage) -> Result:
     return _ingest_with_backlog(stage, H264, 1)
 
 
-@drill("writer-parent-killed", fast=True)
+@drill("writer-parent-killed")
 def writer_parent_killed(stage: Stage) -> Result:
     """The writer's parent killed in each of two episodes."""
     with stage.record(SLOW, episodes=2) as run:
@@ -88,7 +88,7 @@ def control_killed(stage: Stage) -> Result:
     return stage.judge()
 
 
-@drill("supervisor-killed", fast=True)
+@drill("supervisor-killed")
 def supervisor_killed(stage: Stage) -> Result:
     """The supervisor killed: control releases the robot, the rest drains."""
     with stage.record(SLOW, episodes=2) as run:

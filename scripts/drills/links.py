@@ -21,7 +21,7 @@ def _end(stage: Stage, far: Remote, run: Run, codes: tuple[int, ...] = (0,), lim
         stage.expect(far.writer.finish() == 0, f"the writer ended badly:\n{far.writer.output}")
 
 
-@drill("link-cut-1s", fast=True)
+@drill("link-cut-1s")
 def link_cut_1s(stage: Stage) -> Result:
     """The link is reset and refuses connections for a second, in each of two episodes."""
     with remote_writer(stage) as far, stage.record(*far.flags, SLOW, episodes=2, local=False) as run:
@@ -83,7 +83,7 @@ def link_too_slow(stage: Stage) -> Result:
     rate = 4 * 640 * 480 * 3 * 30
     with remote_writer(stage) as far:
         far.link.bytes_per_s = rate / 2
-        flags = ("--publisher.ring_s=2",)
+        flags = ("--publisher.ring_s=2", "--writer.allow_slow=true")
         with stage.record(*far.flags, *flags, size=(640, 480), cameras=4, local=False) as run:
             _end(stage, far, run)
             spilled = [float(mb) for mb in re.findall(r"spill: (\d+) MB", run.process.output)]
@@ -97,7 +97,7 @@ def spill_full(stage: Stage) -> Result:
     """The spill folder may hold 10 MB and the link is half as fast as the load: the episode ends with a named gap."""
     with remote_writer(stage) as far:
         far.link.bytes_per_s = 2 * 320 * 240 * 3 * 30 / 3
-        flags = ("--publisher.ring_s=1", "--publisher.spill_max_gb=0.01", SLOW)
+        flags = ("--publisher.ring_s=1", "--publisher.spill_max_gb=0.01", "--writer.allow_slow=true", SLOW)
         with stage.record(*far.flags, *flags, local=False) as run:
             _end(stage, far, run, codes=(0, 1))
         send(far.writer.pid, signal.SIGTERM)

@@ -48,7 +48,7 @@ def _hello(port: int, **changes: Any) -> str:
         context.destroy(linger=0)
 
 
-@drill("strange-hellos", fast=True)
+@drill("strange-hellos")
 def strange_hellos(stage: Stage) -> Result:
     """Another protocol, another schema for the same session, names that lead elsewhere: refused, beside a session."""
     with remote_writer(stage) as far, stage.record(*far.flags, SLOW, episodes=2, local=False) as run:

@@ -13,7 +13,7 @@ from scripts.drills.stage import AV1, SLOW, Stage
 from writer.workdir import work_dir
 
 
-@drill("two-recorders-one-dataset", fast=True)
+@drill("two-recorders-one-dataset")
 def two_recorders_one_dataset(stage: Stage) -> Result:
     """A second recorder on the same dataset is refused, naming the owner; the first notices nothing."""
     with stage.record(SLOW) as run:
@@ -119,7 +119,7 @@ def wall_clock_stepped(stage: Stage) -> Result:
     return stage.judge()
 
 
-@drill("earlier-session-left", fast=True, may_lose="what was not yet durable; recover names it")
+@drill("earlier-session-left", may_lose="what was not yet durable; recover names it")
 def earlier_session_left(stage: Stage) -> Result:
     """What a crashed session left does not keep the next one from recording; the operator is told, recover has both."""
     with stage.record(SLOW) as run:
