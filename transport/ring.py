@@ -4,7 +4,7 @@ One process (control) appends, one (the publisher) reads and frees; the supervis
 that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
 appending can neither fail nor fault. Layout, all numbers little-endian 64-bit:
 
-    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable
+    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable, schema
     slot i      64 bytes of slot header, CRCs of the parts, the packed row, the pictures (each 64-byte aligned)
 
 A record with sequence number s (from 1) lives in slot s % slot_count. `head` is the last appended record and is
@@ -22,11 +22,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import mmap
 import os
 import platform
 import threading
 import uuid
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +52,7 @@ RESERVED_SLOTS = 8
 
 # Words of the header; the session id takes two.
 _H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_HEAD, _H_TAIL, _H_EPOCH, _H_SESSION = range(7)
-_H_DURABLE = 8
+_H_DURABLE, _H_SCHEMA = 8, 9
 # Words of a slot's header.
 _S_SEQ, _S_KIND, _S_LENGTH, _S_CRC_KNOWN, _S_EPISODE, _S_FRAME = range(6)
 
@@ -113,6 +115,8 @@ class LogRing:
         Raises:
             LogError: the machine does not have the memory; names what is needed and what there is.
         """
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise LogError(f"a log ring of {seconds:g} s found, expected a positive number; set --publisher.ring_s")
         slot_bytes = SlotLayout.of(schema).slot_bytes
         size = _PAGE + slot_bytes * (max(int(seconds * fps), 4) + RESERVED_SLOTS)
         available = available_memory_bytes()
@@ -138,6 +142,7 @@ class LogRing:
         ring._header[_H_SESSION : _H_SESSION + 2] = np.frombuffer(session, np.uint64)
         ring._header[_H_SLOTS] = ring.slot_count
         ring._header[_H_SLOT_BYTES] = slot_bytes
+        ring._header[_H_SCHEMA] = _fingerprint(schema)
         ring._header[_H_TAIL] = 1
         ring._header[_H_MAGIC] = _MAGIC
         return ring
@@ -150,8 +155,8 @@ class LogRing:
             LogError: the memory is not a ring of this schema.
         """
         ring = cls(fd, schema)
-        expected = (_MAGIC, ring.slot_count, ring.slot_bytes)
-        found = tuple(int(ring._header[i]) for i in (_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES))
+        expected = (_MAGIC, ring.slot_count, ring.slot_bytes, _fingerprint(schema))
+        found = tuple(int(ring._header[i]) for i in (_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
         if found != expected:
             raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
         return ring
@@ -333,6 +338,10 @@ def fence() -> None:
             pass
         with _FENCE:
             pass
+
+
+def _fingerprint(schema: Schema) -> int:
+    return zlib.crc32(repr(schema.to_wire()).encode())
 
 
 def _slot(memory: NDArray[np.uint8], layout: SlotLayout, schema: Schema) -> Slot:
