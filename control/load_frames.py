@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from control.envs import frame_code
 from control.load_pictures import PICTURES, forth_and_back, render
-from transport.errors import UsageError
 from transport.replay import ReplayLayout
 from transport.schema import HWC, Kind, Schema, Stream
 
@@ -24,24 +23,11 @@ class SyntheticFrames:
 
     Args:
         episode_frames: frames of every episode.
-
-    Raises:
-        UsageError: pictures too small for the number, or too many cameras.
     """
 
     robot_type: str | None = "onbeat_load"
 
     def __init__(self, cameras: int, width: int, height: int, joints: int, episode_frames: int) -> None:
-        if cameras and (width < frame_code.MIN_WIDTH or height < frame_code.MIN_HEIGHT):
-            raise UsageError(
-                f"--load.width={width} --load.height={height} found, expected at least "
-                f"{frame_code.MIN_WIDTH}x{frame_code.MIN_HEIGHT}: every picture carries its frame number"
-            )
-        if not 0 <= cameras <= frame_code.MAX_CAMERA_INDEX or joints < 1:
-            raise UsageError(
-                f"--load.cameras={cameras} --load.joints={joints} found, expected 0 to "
-                f"{frame_code.MAX_CAMERA_INDEX} cameras and at least 1 joint"
-            )
         names = tuple(f"joint_{i}.pos" for i in range(joints))
         self.schema = Schema(
             (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from control.config import DatasetFlags, RecordConfig
+from control.envs import frame_code
 from control.load_config import LoadConfig, LoadFlags
 from transport.errors import UsageError
 from transport.replay import ReplayLayout
@@ -45,6 +46,8 @@ def plan_load(load: LoadFlags, replay: ReplayLayout | None) -> LoadPlan:
             f"--load.duration_s={load.duration_s} --load.episode_s={load.episode_s:g} --load.step_ms={load.step_ms:g} "
             "found, expected positive seconds and milliseconds from 0"
         )
+    if replay is None:
+        _check_cameras(load)
     base = load.fps if load.fps is not None else replay.fps if replay is not None else _DEFAULT_FPS
     rate = base * load.speed
     fps = round(rate)
@@ -62,6 +65,21 @@ def plan_load(load: LoadFlags, replay: ReplayLayout | None) -> LoadPlan:
     if load.max_lost is not None and not load.check:
         raise UsageError("--load.max_lost and --load.check=false found together; pictures are counted by the check")
     return plan
+
+
+def _check_cameras(load: LoadFlags) -> None:
+    """Every synthetic picture carries the numbers of its frame and of its camera."""
+    least, most = (frame_code.MIN_WIDTH, frame_code.MIN_HEIGHT), frame_code.MAX_CAMERA_INDEX + 1
+    if load.cameras and (load.width < least[0] or load.height < least[1]):
+        raise UsageError(
+            f"--load.width={load.width} --load.height={load.height} found, expected at least {least[0]}x{least[1]}: "
+            "every picture carries its frame number"
+        )
+    if not 0 <= load.cameras <= most or load.joints < 1:
+        raise UsageError(
+            f"--load.cameras={load.cameras} --load.joints={load.joints} found, expected 0 to {most} cameras and at "
+            "least 1 joint"
+        )
 
 
 def _episodes(load: LoadFlags, fps: int, recorded: Sequence[int] | None) -> list[int]:

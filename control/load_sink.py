@@ -44,6 +44,7 @@ class NullSink:
         self._schema: Schema | None = None
         self._fetcher: Fetcher | None = None
         self._peer = b""
+        self._probed_bytes = 0
         self._ended = self._said_bye = False
         self.frames = 0
         self.good_pictures: Counter[str] = Counter()
@@ -87,6 +88,7 @@ class NullSink:
         if isinstance(message, msg.Hello):
             received_seq = 0 if self._fetcher is None else self._fetcher.received_seq
             self._peer, self._schema = peer, Schema.from_wire(message.schema)
+            self._probed_bytes = 0
             self._fetcher = Fetcher(message.epoch, received_seq, self._schema, _WINDOW_BYTES)
             self._say(msg.Welcome(message.epoch, received_seq, ""))
         elif self._fetcher is None or peer != self._peer:
@@ -97,6 +99,9 @@ class NullSink:
                 self._take(message, parts)
         elif isinstance(message, msg.Gap):
             self._fetcher.gap(message)
+        elif isinstance(message, msg.Probe):
+            self._probed_bytes += sum(part.nbytes for part in parts)
+            self._say(msg.Probed(message.epoch, self._probed_bytes))
         elif isinstance(message, msg.Bye):
             self._said_bye = True
 

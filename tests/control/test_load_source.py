@@ -16,7 +16,6 @@ from control.load_pictures import PICTURES, forth_and_back, render
 from control.load_source import LoadSource
 from control.load_trace import TickTrace
 from control.source import Draft, Mark
-from transport.errors import UsageError
 from transport.replay import ReplayEpisode, ReplayLayout
 from transport.ring import LogRing
 from transport.schema import CHW, HWC, Kind, Schema, Stream
@@ -89,12 +88,6 @@ def test_every_synthetic_picture_carries_its_number():
     assert (frames[0][1][0][24:] != frames[0][1][1][24:]).any(), "cameras differ"
     states = [row["observation.state"].tolist() for row, _ in frames]
     assert len(set(map(tuple, states))) == 40
-
-
-@pytest.mark.parametrize("flags", [(1, 63, 48, 6), (1, 64, 47, 6), (300, 64, 48, 6), (-1, 64, 48, 6), (1, 64, 48, 0)])
-def test_cameras_that_cannot_be(flags):
-    with pytest.raises(UsageError, match="expected"):
-        SyntheticFrames(*flags, 10)
 
 
 def test_without_cameras_there_are_rows():
