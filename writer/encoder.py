@@ -114,9 +114,9 @@ class CameraEncoder:
                         # Freed before the next one is opened: encoders hold tens of megabytes.
                         run = None
                         run = _Run(self._key, start, self._on_packets)
-                    case _Picture() if run is not None:
+                    case _Picture() as picture if run is not None:
                         started_ns = time.monotonic_ns()
-                        run.encode(work)
+                        run.encode(picture)
                         self.busy_us.append((time.monotonic_ns() - started_ns) // 1000)
                     case _Flush() if run is not None:
                         run.finish()
