@@ -57,6 +57,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
             f"--publisher.spill_max_gb={publisher.spill_max_gb:g} and --publisher.give_up_s={publisher.give_up_s:g} "
             "found, expected a number from 0 and a positive one"
         )
+    spill_max_bytes = int(publisher.spill_max_gb * 1e9)
     place = spill_dir.choose(publisher.spill_dir, os.environ)
     return SupervisorSettings(
         spec=spec,
@@ -67,8 +68,8 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         min_free_bytes=int(writer.min_free_gb * 1e9),
         num_episodes=dataset.num_episodes,
         spill_dir=str(place.folder),
-        spill_warning=place.warning,
-        spill_max_bytes=int(publisher.spill_max_gb * 1e9),
+        spill_warning=place.warning or place.too_small_for(spill_max_bytes),
+        spill_max_bytes=spill_max_bytes,
         give_up_s=publisher.give_up_s,
         play_sounds=config.play_sounds,
         others_cpus=None if (cpus := others_cpus(config.timing)) is None else sorted(cpus),

@@ -25,6 +25,15 @@ class SpillPlace:
     warning: str
     room_bytes: int
 
+    def too_small_for(self, max_bytes: int) -> str:
+        """What to tell the operator when so much does not fit; empty when it does."""
+        if self.room_bytes >= max_bytes:
+            return ""
+        return (
+            f"the spill folder {self.folder} has room for {self.room_bytes / 1e9:.1f} GB, {max_bytes / 1e9:.1f} GB are "
+            "allowed; free some, set --publisher.spill_dir, or set --publisher.spill_max_gb lower"
+        )
+
 
 def choose(asked: str | None, environment: Mapping[str, str], mounts: str | None = None) -> SpillPlace:
     """The folder for spill files.
@@ -84,11 +93,7 @@ def _place(folder: Path, mounts: str) -> SpillPlace:
     kind = file_system(folder.resolve(), mounts)
     warning = ""
     if kind in _IN_MEMORY:
-        warning = (
-            f"the spill folder {folder} is memory ({kind}), which helps little; set --publisher.spill_dir"
-        )
+        warning = f"the spill folder {folder} is memory ({kind}), which helps little; set --publisher.spill_dir"
     elif kind in _REMOTE:
-        warning = (
-            f"the spill folder {folder} is on the network ({kind}); set --publisher.spill_dir"
-        )
+        warning = f"the spill folder {folder} is on the network ({kind}); set --publisher.spill_dir"
     return SpillPlace(folder, warning, max(disk.f_bavail * disk.f_frsize - FLOOR_BYTES, 0))

@@ -49,10 +49,12 @@ class Writer:
         self._socket.close(linger=0)
         self._context.term()
 
-    def serve(self, *, window_bytes: int = 1 << 22, finished: bool = False, refuse: str = "") -> None:
+    def serve(
+        self, *, window_bytes: int = 1 << 22, finished: bool = False, refuse: str = "", committing: int = 0
+    ) -> None:
         """Answer what came and say where we stand, once."""
         if not self._socket.poll(20):
-            self._say_status(finished, window_bytes)
+            self._say_status(finished, committing)
             return
         while self._socket.poll(0):
             peer, head, *parts = self._socket.recv_multipart()
@@ -79,14 +81,14 @@ class Writer:
                 self._fetcher.head(message)
             elif isinstance(message, msg.Bye):
                 self.bye = True
-        self._say_status(finished, window_bytes)
+        self._say_status(finished, committing)
 
-    def _say_status(self, finished: bool, window_bytes: int) -> None:
+    def _say_status(self, finished: bool, committing: int) -> None:
         fetcher = self._fetcher
         if fetcher is None:
             return
         self._send(fetcher.fetch(self.durable_seq))
-        status = msg.Status(fetcher.epoch, fetcher.received_seq, self.durable_seq, 0, -1, finished, "")
+        status = msg.Status(fetcher.epoch, fetcher.received_seq, self.durable_seq, committing, -1, finished, "")
         self._send(status)
 
     def _send(self, message: msg.Message) -> None:

@@ -202,6 +202,24 @@ def test_alone_with_a_writer_it_delivers_everything_first(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_alone_it_waits_for_a_commit_only_while_the_writer_is_there(tmp_path: Path) -> None:
+    with harness.bench(tmp_path, give_up_s=0.2) as bench:
+        bench.start()
+        bench.publish(20)
+        with harness.writer_of(bench) as writer:
+            bench.until(lambda: len(writer.got) == 20, writer, committing=1)
+            for process in (bench.control, bench.supervisor):
+                process.kill()
+                process.wait()
+            bench.until(lambda: len(writer.got) == 23, writer, committing=1)
+            beats = len(bench.told)
+            bench.until(lambda: len(bench.told) > beats + 4, writer, committing=1)  # a second of beats
+            assert bench.process is not None
+            assert bench.process.poll() is None
+        assert bench.wait() == 3
+        assert len(left_records(bench)) == 23
+
+
 def test_refused_before_the_first_record_it_goes_and_leaves_nothing(tmp_path: Path) -> None:
     with harness.bench(tmp_path) as bench, harness.writer_of(bench) as writer:
         bench.start()

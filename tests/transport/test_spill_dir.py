@@ -67,3 +67,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match=r"the spill folder .*/file/spill cannot be written: Not a directory"):
         spill_dir.choose(str(tmp_path / "file/spill"), {}, mounts())
+
+
+def test_too_little_room_is_said_before_it_is_needed(tmp_path: Path) -> None:
+    place = spill_dir.choose(str(tmp_path), {}, mounts())
+    assert place.too_small_for(0) == ""
+    assert "GB, 1152921504.6 GB are allowed; free some, set --publisher.spill_dir" in place.too_small_for(1 << 60)
