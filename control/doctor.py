@@ -6,7 +6,6 @@ Measures for half a minute; nothing that it writes stays. Exit code: 0 the load 
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,20 +14,20 @@ from typing import Any
 from rich.console import Console
 
 from control.config import PublisherFlags, TimingFlags
-from control.doctor_figures import CodecRate, Diagnosis, Disk, LinkProbe, Load, WriterSide
+from control.doctor_figures import Diagnosis, LinkProbe, Load, WriterSide
 from control.doctor_findings import examine
 from control.doctor_floor import measure_floor
 from control.doctor_link import probe_link
 from control.doctor_machine import Machine
 from control.doctor_report import show
 from control.doctor_verdict import judge
+from control.doctor_writer import measure_writer_side
 from control.naming import lerobot_home
 from control.realtime import check_flags
 from transport import flags
 from transport.dataset_spec import EncoderSpec
-from transport.errors import OnbeatError, UsageError
+from transport.errors import UsageError
 from transport.keys import load_recorder
-from transport.link import spawn
 
 
 @dataclass
@@ -79,7 +78,6 @@ class DoctorConfig:
 
 # Each encoder runs at full speed for this long, as at the start of a session.
 _CODEC_S = 0.8
-_PROBE_LIMIT_S = 120.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -120,10 +118,8 @@ def diagnose(config: DoctorConfig, progress: Callable[[str], None]) -> Diagnosis
     before = machine.read("/proc/stat")
     floor = measure_floor(config.seconds, config.timing, progress)
     stolen = machine.stolen_fraction(before, machine.read("/proc/stat"))
-    if link is None or link.same_machine:
-        writer = _writer_side(config, load, progress)
-    else:
-        writer = WriterSide(not_measured="codecs and disk are the writer's: run `onbeat doctor` on its machine as well")
+    here = link is None or link.same_machine
+    writer = measure_writer_side(_wanted(config), progress) if here else WriterSide(elsewhere=True)
     findings = examine(machine, load, floor.protections, config.publisher.ring_s, stolen)
     verdict = judge(
         load,
@@ -146,39 +142,16 @@ def _link(config: DoctorConfig, progress: Callable[[str], None]) -> LinkProbe | 
     return probe_link(config.writer.address, keys)
 
 
-def _writer_side(config: DoctorConfig, load: Load, progress: Callable[[str], None]) -> WriterSide:
-    """Ask a process that may import the writer, which this one may not."""
-    wanted = {
-        "load": [load.cameras, load.width, load.height, load.fps],
+def _wanted(config: DoctorConfig) -> dict[str, Any]:
+    """What the writer's side is measured with."""
+    return {
+        "load": [config.cameras, config.width, config.height, config.fps],
         "rgb_encoder": asdict(config.dataset.rgb_encoder),
         "encoder_threads": config.dataset.encoder_threads,
         "folder": str(Path(config.root).expanduser() if config.root else lerobot_home()),
         "codec_s": _CODEC_S,
         "disk_s": config.seconds,
     }
-    process, link = spawn("writer.probe", wanted, die_with_parent=signal.SIGKILL)
-    codecs: list[CodecRate] = []
-    found: dict[str, Any] = {}
-    failed: list[str] = []
-    try:
-        while (answer := link.receive(_PROBE_LIMIT_S)) is not None and "done" not in answer[0]:
-            match answer[0]:
-                case {"next": what}:
-                    progress(what)
-                case {"codec": fields}:
-                    codecs.append(CodecRate(**fields))
-                case {"disk": fields}:
-                    found = fields
-                case {"failed": why}:
-                    failed.append(why)
-        if answer is None:
-            raise OnbeatError("the process that measures codecs and disk ended early; see its message above")
-    finally:
-        process.kill()
-        process.wait()
-        link.close()
-    disk = Disk(**{**found, "sync_ms": tuple(found["sync_ms"])}) if found else None
-    return WriterSide(tuple(codecs), disk, "; ".join(failed))
 
 
 def _check(config: DoctorConfig) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from enum import StrEnum
 
 from transport.ring import RESERVED_SLOTS, SlotLayout
 from transport.schema import HWC, Kind, Schema, Stream
 from transport.timing import Figures
+
+_MIN_SLOTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,14 @@ class Load:
         return float(self.fps * sum(stream.wire_nbytes for stream in streams))
 
     def ring_bytes(self, seconds: float) -> int:
-        return SlotLayout.of(self.schema).slot_bytes * (max(int(seconds * self.fps), 4) + RESERVED_SLOTS)
+        """Memory of a log ring (transport.ring.LogRing.create) for so many seconds."""
+        slot_bytes = SlotLayout.of(self.schema).slot_bytes
+        return mmap.PAGESIZE + slot_bytes * (max(int(seconds * self.fps), _MIN_SLOTS) + RESERVED_SLOTS)
+
+    def ring_seconds(self, nbytes: float) -> float:
+        """The longest log ring in so much memory; 0 when the shortest does not fit."""
+        slots = int((nbytes - mmap.PAGESIZE) // SlotLayout.of(self.schema).slot_bytes) - RESERVED_SLOTS
+        return slots / self.fps if slots >= _MIN_SLOTS else 0.0
 
 
 class State(StrEnum):
@@ -165,15 +175,25 @@ class LinkProbe:
 
 @dataclass(frozen=True, slots=True)
 class WriterSide:
-    """What was measured where the writer would run; empty with a reason when it was not."""
+    """What was measured where the writer would run.
+
+    Attributes:
+        elsewhere: the writer runs on another machine, so nothing was measured.
+        failures: why a session would be refused or fail.
+    """
 
     codecs: tuple[CodecRate, ...] = ()
     disk: Disk | None = None
-    not_measured: str = ""
+    elsewhere: bool = False
+    failures: tuple[str, ...] = ()
 
     @property
     def wanted(self) -> CodecRate | None:
         return next((codec for codec in self.codecs if codec.wanted), None)
+
+    @property
+    def why_not_measured(self) -> str:
+        return "the writer's: run `onbeat doctor` on its machine as well" if self.elsewhere else "see the verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +202,7 @@ class Verdict:
 
     Attributes:
         ring_s: seconds of ring that fit into the free memory.
+        rehearsal: the command that runs the load with simulated cameras, with the codec that suffices.
         obstacles: why not; empty when it can be.
         cautions: what will be felt although it can be.
         changes: flags or commands, the most useful first.
@@ -193,6 +214,7 @@ class Verdict:
     bytes_per_s: float
     encoded_bytes_per_s: float | None
     minutes: float | None
+    rehearsal: str
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()

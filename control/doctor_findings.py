@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import re
 from collections.abc import Mapping
 
@@ -17,7 +17,11 @@ _UDEV = "/etc/udev/rules.d/99-onbeat.rules"
 
 def limits_command() -> str:
     """Grants priority and locked memory to this user, from the next login on."""
-    user = getpass.getuser()
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"{uid}:{uid}"  # a range of user ids, as limits.conf writes it
     return f"printf '{user} - rtprio 60\\n{user} - memlock unlimited\\n' | sudo tee {_LIMITS}   # then log in again"
 
 

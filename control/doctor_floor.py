@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -28,7 +28,7 @@ from transport.timing import Figures, figures_us, lateness_ns
 
 # So many ticks a second that a p99.9 can be given after five seconds.
 HZ = 2000
-_MODULE = "control.doctor_floor"
+_PACER, _BUSY = "control.doctor_floor", "control.doctor_busy"
 _START_S = 30.0
 
 
@@ -56,7 +56,7 @@ def pace(seconds: float, timing: TimingFlags, hz: int = HZ) -> tuple[Figures, in
     ticks = max(int(seconds * hz), 2)
     scheduled, started = np.zeros(ticks, np.int64), np.zeros(ticks, np.int64)
     missed = np.zeros(ticks, np.uint32)
-    ring = LogRing.create(Load(0, 0, 0, hz).schema, seconds=0, fps=hz)
+    ring = LogRing.create(Load(0, 0, 0, hz).schema, seconds=0.01, fps=hz)
     clock = SystemClock(int(timing.spin_us * 1000))
     pacer = Pacer(hz, clock)
     with RealTime(timing, ring, paced=True) as real_time:
@@ -79,11 +79,9 @@ def pace(seconds: float, timing: TimingFlags, hz: int = HZ) -> tuple[Figures, in
 
 
 def _run(seconds: float, timing: TimingFlags, *, loaded: bool) -> tuple[FloorRun, dict[str, str]]:
-    with _busy(len(os.sched_getaffinity(0)) if loaded else 0), _child({"pace": asdict(timing), "s": seconds}) as link:
-        answer = link.receive(timeout_s=seconds * 10 + _START_S)
-    if answer is None:
-        raise OnbeatError("the process that measures the wake-up floor ended early; see its message above")
-    found = answer[0]
+    wanted = {"timing": asdict(timing), "seconds": seconds}
+    with _busy(len(os.sched_getaffinity(0)) if loaded else 0), _child(_PACER, wanted) as link:
+        found = _answer(link, seconds * 10 + _START_S)
     figures = Figures(**found["lateness_us"])
     return FloorRun(loaded, found["fifo"], HZ, found["missed"], figures), found["protections"]
 
@@ -91,18 +89,15 @@ def _run(seconds: float, timing: TimingFlags, *, loaded: bool) -> tuple[FloorRun
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
     """`count` processes that use a processor each, once all of them have begun."""
-    if count == 0:
+    with ExitStack() as children:
+        for link in [children.enter_context(_child(_BUSY, {})) for _ in range(count)]:
+            _answer(link, _START_S)
         yield
-        return
-    with _child({"busy": True}) as link:
-        link.receive(timeout_s=_START_S)
-        with _busy(count - 1):
-            yield
 
 
 @contextmanager
-def _child(config: dict[str, Any]) -> Iterator[Link]:
-    process, link = spawn(_MODULE, config, die_with_parent=signal.SIGKILL)
+def _child(module: str, config: dict[str, Any]) -> Iterator[Link]:
+    process, link = spawn(module, config, die_with_parent=signal.SIGKILL)
     try:
         yield link
     finally:
@@ -114,6 +109,18 @@ def _child(config: dict[str, Any]) -> Iterator[Link]:
         link.close()
 
 
+def _answer(link: Link, limit_s: float) -> dict[str, Any]:
+    try:
+        answer = link.receive(limit_s)
+    except TimeoutError as error:
+        raise OnbeatError(
+            f"measuring the wake-up floor took longer than {limit_s:g} s; is the machine stuck?"
+        ) from error
+    if answer is None:
+        raise OnbeatError("the process that measures the wake-up floor ended early; see its message above")
+    return answer[0]
+
+
 def _priority(realtime: str, known: dict[str, str]) -> str:
     if realtime == "off":
         return "normal priority"
@@ -123,11 +130,7 @@ def _priority(realtime: str, known: dict[str, str]) -> str:
 
 def _main() -> None:
     link, config, _ = child_link()
-    if "busy" in config:
-        link.send({"busy": True})
-        while True:
-            pass
-    late, missed, fifo, protections = pace(config["s"], TimingFlags(**config["pace"]))
+    late, missed, fifo, protections = pace(config["seconds"], TimingFlags(**config["timing"]))
     link.send({"lateness_us": asdict(late), "missed": missed, "fifo": fifo, "protections": protections})
 
 

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from control.doctor_figures import Diagnosis, Finding, Floor, LinkProbe, Load, State, Verdict, WriterSide
+from control.doctor_figures import Diagnosis, Floor, LinkProbe, Load, State, Verdict, WriterSide
 
-_MARKS = {State.GOOD: "✓", State.MISSING: "✗", State.FACT: "·"}
-_STYLES = {State.GOOD: "green", State.MISSING: "yellow", State.FACT: "dim"}
+_GOOD, _BAD, _CAUTION, _FACT = "✓", "✗", "!", "·"
+_STYLES = {_GOOD: "green", _BAD: "red", _CAUTION: "yellow", _FACT: "dim"}
+_MARKS = {State.GOOD: _GOOD, State.MISSING: _CAUTION, State.FACT: _FACT}
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
@@ -20,17 +21,21 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     page = _Page(console)
     page.title(f"onbeat doctor: {load}")
     page.section("What this machine grants")
-    page.rows(_finding(finding) for finding in diagnosis.machine)
+    page.rows((_MARKS[finding.state], finding.name, finding.found) for finding in diagnosis.machine)
     page.section(f"Wake-up floor: how late an empty tick begins, in µs ({diagnosis.floor.worst.hz} ticks/s)")
     page.columns(("", "p50", "p99", "p99.9", "max", "missed"), _floor_rows(diagnosis.floor))
     if load.cameras:
         page.section(f"Encoders: frames/s of each camera, {load.cameras} at once ({load.fps} wanted)")
-        page.columns(("", "frames/s", "kB/frame", "MB/s in all", ""), _codec_rows(load, diagnosis.writer))
+        if diagnosis.writer.codecs:
+            page.columns(("", "frames/s", "kB/frame", "MB/s in all", ""), _codec_rows(load, diagnosis.writer))
+        else:
+            page.rows([(_FACT, f"not measured: {diagnosis.writer.why_not_measured}")])
     page.section("Disk")
-    page.lines(_disk_lines(diagnosis.writer))
+    page.rows((_FACT, line) for line in _disk_lines(diagnosis.writer))
     if diagnosis.link is not None:
         page.section("Writer")
-        page.lines(_link_lines(diagnosis.link, load))
+        mark = _BAD if diagnosis.link.error else _FACT
+        page.rows((mark, line) for line in _link_lines(diagnosis.link, load))
     page.section("Verdict")
     _verdict(page, load, diagnosis.verdict)
 
@@ -49,19 +54,15 @@ class _Page:
         self._console.print()
         self._console.print(Text(text, style="bold cyan"))
 
-    def lines(self, lines: Iterable[str], style: str = "") -> None:
-        self.rows((("", line, style) for line in lines), marks=False)
-
-    def rows(self, rows: Iterable[tuple[str, str, str]], *, marks: bool = True) -> None:
-        """Rows of a mark, a text and a style; the text wraps beside its mark."""
-        grid = Table.grid(padding=(0, 1), pad_edge=True)
-        grid.add_column(width=1)
-        grid.add_column(overflow="fold")
-        for mark, text, style in rows:
+    def rows(self, rows: Iterable[tuple[str, ...]], style: str = "") -> None:
+        """Rows of a mark and one or two texts; the last one wraps beside the others."""
+        grid = Table.grid(padding=(0, 1))
+        for mark, *texts in rows:
             if self._fancy:
-                grid.add_row(Text(mark, style), Text(text, "" if marks else style))
+                words = (Text(text, style) for text in texts)
+                grid.add_row("", Text(mark, _STYLES[mark]), *words)
             else:
-                self._console.print(Text(f"  {mark} {text}" if mark else f"  {text}"), soft_wrap=True)
+                self._console.print(Text(f"  {mark} {': '.join(texts)}"), soft_wrap=True)
         if self._fancy:
             self._console.print(grid)
 
@@ -84,10 +85,6 @@ class _Page:
         self._console.print(Text(f"    {text}"), soft_wrap=True)
 
 
-def _finding(finding: Finding) -> tuple[str, str, str]:
-    return _MARKS[finding.state], f"{finding.name}: {finding.found}", _STYLES[finding.state]
-
-
 def _floor_rows(floor: Floor) -> Iterable[Sequence[str]]:
     for run in floor.runs:
         name = f"{'busy' if run.loaded else 'idle'}, {'SCHED_FIFO' if run.fifo else 'normal priority'}"
@@ -102,14 +99,12 @@ def _codec_rows(load: Load, writer: WriterSide) -> Iterable[Sequence[str]]:
         mark = "too slow" if codec.fps < load.fps else ""
         name = f"{codec.label}{' (chosen)' if codec.wanted else ''}"
         yield name, f"{codec.fps:.0f}", f"{codec.frame_bytes / 1e3:.0f}", f"{total:.1f}", mark
-    if not writer.codecs:
-        yield "not measured", "", "", "", writer.not_measured
 
 
 def _disk_lines(writer: WriterSide) -> Iterable[str]:
     disk = writer.disk
     if disk is None:
-        yield f"not measured: {writer.not_measured}"
+        yield f"not measured: {writer.why_not_measured}"
         return
     yield f"{disk.folder} ({disk.file_system}), {disk.free_bytes / 1e9:.1f} GB free"
     median, greatest = disk.sync_ms
@@ -133,27 +128,32 @@ def _link_lines(link: LinkProbe, load: Load) -> Iterable[str]:
         speed = link.interface_bytes_per_s
         nominal = "of unknown speed" if speed is None else f"nominally {speed / 1e6:.0f} MB/s"
         yield f"through {link.interface}, {nominal}; this load needs {load.bytes_per_s() / 1e6:.0f} MB/s"
-    yield "throughput is not measured: a writer takes sessions only; `onbeat loadtest --writer.address` runs one"
+    yield "throughput is not measured: a writer takes sessions only; `onbeat loadtest` runs one"
 
 
 def _verdict(page: _Page, load: Load, verdict: Verdict) -> None:
-    if verdict.sustainable:
-        page.rows([("✓", f"{load} can be recorded here", "bold green")])
-    else:
-        page.rows([("✗", f"{load} can NOT be recorded here", "bold red")])
-    page.rows(("✗", text, "red") for text in verdict.obstacles)
-    page.rows(("!", text, "yellow") for text in verdict.cautions)
     needs = [
-        f"{verdict.bytes_per_s / 1e6:.1f} MB/s of pictures",
+        f"{verdict.bytes_per_s / 1e6:.1f} MB/s through the log ring and to the writer",
         f"5 s of log ring cost {verdict.ring_5s_bytes / 1e6:.0f} MB, the free memory holds {verdict.ring_s:.0f} s",
     ]
     if verdict.minutes is not None and verdict.encoded_bytes_per_s:
         hours, minutes = divmod(round(verdict.minutes), 60)
         needs.append(
-            f"{verdict.encoded_bytes_per_s / 1e6:.1f} MB/s of video, and room for {hours} h {minutes} min of it"
+            f"{verdict.encoded_bytes_per_s / 1e6:.1f} MB/s of video, the disk has room for {hours} h {minutes} min"
         )
-    page.rows(("·", text, "dim") for text in needs)
+    can = "can" if verdict.sustainable else "can NOT"
+    answer = (_GOOD if verdict.sustainable else _BAD, f"{load} {can} be recorded here")
+    page.rows([answer], style="bold")
+    page.rows(
+        [
+            *((_BAD, text) for text in verdict.obstacles),
+            *((_CAUTION, text) for text in verdict.cautions),
+            *((_FACT, text) for text in needs),
+        ]
+    )
     if verdict.changes:
         page.section("To change, the most useful first" if not verdict.sustainable else "What would make it better")
         for change in verdict.changes:
             page.command(change)
+    page.section("To be certain, run the load itself for a minute")
+    page.command(verdict.rehearsal)

@@ -63,6 +63,7 @@ def judge(
         bytes_per_s=load.bytes_per_s(),
         encoded_bytes_per_s=encoded,
         minutes=minutes,
+        rehearsal=_rehearsal(load, writer, link),
         obstacles=tuple(notes.obstacles),
         cautions=tuple(notes.cautions),
         changes=tuple(notes.changes),
@@ -72,9 +73,10 @@ def judge(
 def _encoders(load: Load, writer: WriterSide, notes: _Notes) -> float | None:
     """Encoded bytes per second of the wanted codec, None where it was not measured."""
     wanted = writer.wanted
+    if writer.elsewhere:
+        notes.cautions.append("codecs and disk are the writer's: run `onbeat doctor` on its machine as well")
+    notes.obstacles.extend(writer.failures)
     if wanted is None:
-        if writer.not_measured:
-            notes.cautions.append(writer.not_measured)
         return 0.0 if not load.cameras else None
     if wanted.fps < _MARGIN * load.fps:
         text = f"{wanted.name} encodes {wanted.fps:.0f} frames/s a camera"
@@ -95,10 +97,24 @@ def _encoders(load: Load, writer: WriterSide, notes: _Notes) -> float | None:
     return wanted.frame_bytes * load.fps * load.cameras
 
 
+def _rehearsal(load: Load, writer: WriterSide, link: LinkProbe | None) -> str:
+    parts = [
+        "onbeat loadtest",
+        f"--load.cameras={load.cameras} --load.width={load.width} --load.height={load.height} --load.fps={load.fps}",
+    ]
+    chosen = writer.wanted
+    if chosen is not None and chosen.fps < load.fps:
+        chosen = next((codec for codec in writer.codecs if codec.fps >= load.fps), chosen)
+    if chosen is not None:
+        parts.append(chosen.flags)
+    if link is not None:
+        parts.append(f"--writer.address={link.address}")
+    return " ".join(parts)
+
+
 def _ring(load: Load, available_bytes: int, ring_s: float, notes: _Notes) -> float:
     """Seconds of ring that fit."""
-    second_bytes = (load.ring_bytes(101) - load.ring_bytes(1)) / 100
-    fits_s = max((_RING_SHARE * available_bytes - load.ring_bytes(0)) / second_bytes, 0.0)
+    fits_s = load.ring_seconds(_RING_SHARE * available_bytes)
     if fits_s < _MIN_RING_S:
         notes.obstacles.append(
             f"the free memory holds {fits_s:.1f} s of log ring; a restarted writer needs {_MIN_RING_S:g} s"

@@ -90,6 +90,11 @@ def _file_system(folder: Path) -> str:
 def _main() -> None:
     link, config, _ = child_link()
     give_up_realtime()
+    link.send({"next": "the disk"})
+    try:
+        link.send({"disk": probe_disk(Path(config["folder"]), config["disk_s"])})
+    except OSError as error:
+        link.send({"failed": f"{config['folder']} cannot be written ({error.strerror}); set --root"})
     try:
         if config["load"][0]:
             from writer.probe_codecs import probe_codecs  # needs packages that a robot machine may lack
@@ -101,11 +106,6 @@ def _main() -> None:
         link.send({"failed": f"the package {error.name} is not installed; pip install 'onbeat[writer]'"})
     except UsageError as error:
         link.send({"failed": str(error)})
-    link.send({"next": "disk"})
-    try:
-        link.send({"disk": probe_disk(Path(config["folder"]), config["disk_s"])})
-    except OSError as error:
-        link.send({"failed": f"{config['folder']} cannot be written ({error.strerror}); set --root"})
     link.send({"done": True})
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import av
+import numpy as np
 
 from transport.dataset_spec import EncoderSpec
 from writer import codec_check, codecs
@@ -11,6 +15,7 @@ from writer.codecs import ResolvedCodec
 from writer.convert import Converter
 
 _FRAMES, _PICTURES = 48, 16
+_LIMIT_S = 2.0
 
 
 def probe_codecs(
@@ -41,7 +46,7 @@ def probe_codecs(
         measured.append((codec.name, codec.spec.preset))
         yield {"next": f"codec {codec.name}"}
         rate = codec_check.measure(codec, width, height, fps, cameras, seconds)
-        if codec is first and rate < fps:
+        if codec is first and fps / 2 < rate < fps:
             # As at the start of a session: a machine that was busy for a moment is no reason to refuse.
             rate = max(rate, codec_check.measure(codec, width, height, fps, cameras, seconds))
         found = {
@@ -54,14 +59,19 @@ def probe_codecs(
         yield {"codec": found}
 
 
-def frame_bytes(codec: ResolvedCodec, width: int, height: int, fps: int) -> float:
-    """Mean bytes of an encoded frame of a textured, moving scene."""
+def frame_bytes(
+    codec: ResolvedCodec, width: int, height: int, fps: int, clock: Callable[[], float] = time.monotonic
+) -> float:
+    """Mean bytes of an encoded frame of a textured, moving scene; of fewer frames where the encoder is very slow."""
     encoder, convert = codecs.open_encoder(codec, width, height, fps), Converter(width, height, codec.pix_fmt)
     pictures = codec_check.moving_pictures(width, height, _PICTURES)
-    nbytes = 0
+    packets: list[av.Packet] = []
+    end_s = clock() + _LIMIT_S
     for index in range(_FRAMES):
         frame = convert(pictures[index % _PICTURES])
         frame.pts, frame.time_base = index, encoder.time_base
-        nbytes += sum(len(bytes(packet)) for packet in encoder.encode(frame))
-    nbytes += sum(len(bytes(packet)) for packet in encoder.encode(None))
-    return nbytes / _FRAMES
+        packets += encoder.encode(frame)
+        if clock() > end_s:
+            break
+    packets += encoder.encode(None)
+    return float(np.mean([packet.size for packet in packets]))
