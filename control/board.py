@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from control.episode_rules import OperatorEvents
 from control.pacer import Tick
 from transport.ledger import Ledger
+from transport.timing import achieved_fps, lateness_ns
 
 TRACE_TICKS = 16_384
 _WORDS = 64
 _EVENTS = ("next", "rerecord", "stop", "success", "failure")
-_TRACE_DTYPE = np.dtype([("scheduled_ns", "i8"), ("started_ns", "i8"), ("action_sent_ns", "i8"), ("episode_id", "i8")])
+_TRACE_DTYPE = np.dtype([(name, "i8") for name in ("scheduled_ns", "started_ns", "missed_slots", "episode_id")])
 _BYTES = _WORDS * 8 + TRACE_TICKS * _TRACE_DTYPE.itemsize
 
 
@@ -44,7 +45,8 @@ class LoopFigures:
     """The loop's figures since the session began; percentiles over the last `TRACE_TICKS` recorded ticks.
 
     Attributes:
-        lateness_us, period_error_us: (p99, max) in microseconds; None before the first ticks.
+        lateness_us, period_error_us: (p99, max) in microseconds, as `transport.timing` defines them, missed slots
+            included; None before the first ticks.
         achieved_fps: ticks per second of the current episode; None before its second tick.
     """
 
@@ -90,15 +92,20 @@ class Board:
         self._words[_RECORDED] = recorded
         self._words[_PHASE] = phase
 
-    def record_tick(self, tick: Tick, action_sent_ns: int, frames: int) -> None:
+    def record_tick(self, tick: Tick, frames: int) -> None:
         """Note a recorded tick."""
         words = self._words
         count = int(words[_TICKS])
-        self._trace[count % TRACE_TICKS] = (tick.scheduled_ns, tick.started_ns, action_sent_ns, words[_EPISODE])
+        worst_ns = tick.lateness_ns
+        if tick.missed_slots:
+            words[_MISSED] += tick.missed_slots
+            before_ns = int(self._trace[(count - 1) % TRACE_TICKS]["scheduled_ns"])
+            # The first slot that was missed has waited longest.
+            worst_ns = tick.started_ns - before_ns - (tick.scheduled_ns - before_ns) // (tick.missed_slots + 1)
+        self._trace[count % TRACE_TICKS] = (tick.scheduled_ns, tick.started_ns, tick.missed_slots, words[_EPISODE])
         words[_FRAMES] = frames
-        words[_MISSED] += tick.missed_slots
-        if tick.lateness_ns > words[_WORST_NS]:
-            words[_WORST_NS] = tick.lateness_ns
+        if worst_ns > words[_WORST_NS]:
+            words[_WORST_NS] = worst_ns
         words[_TICKS] = count + 1
         if self._ledger is not None:
             self._ledger.note(int(words[_EPISODE]), frames)
@@ -128,7 +135,7 @@ class Board:
         words = self._words.copy()
         trace = self._trace.copy()
         trace = np.sort(trace[trace["scheduled_ns"] >= 0], order="started_ns")
-        late_us = (trace["started_ns"] - trace["scheduled_ns"]) / 1e3
+        late_us = lateness_ns(trace["scheduled_ns"], trace["started_ns"], trace["missed_slots"], fps) / 1e3
         same_episode = np.diff(trace["episode_id"]) == 0
         interval_ns = np.diff(trace["started_ns"])[same_episode]
         error_us = np.abs(interval_ns - 1e9 / fps) / 1e3 if fps else interval_ns[:0]
@@ -142,7 +149,7 @@ class Board:
             missed_slots=int(words[_MISSED]),
             lateness_us=(float(np.percentile(late_us, 99)), int(words[_WORST_NS]) / 1e3) if len(late_us) else None,
             period_error_us=(float(np.percentile(error_us, 99)), float(error_us.max())) if len(error_us) else None,
-            achieved_fps=float((len(current) - 1) * 1e9 / np.ptp(current)) if len(current) > 1 else None,
+            achieved_fps=achieved_fps(current),
         )
 
 

@@ -166,7 +166,7 @@ class SessionLoop:
             account.fill(slot, outcome, protections.flags)
             ring.append_frame(self._episode_id, rules.frames - 1)
             os.eventfd_write(self._wake_fd, 1)
-            board.record_tick(tick, outcome.action_sent_ns, rules.frames)
+            board.record_tick(tick, rules.frames)
             if decision.ended is not None:
                 return decision.ended, decision.stop
             slot = self._next_slot()

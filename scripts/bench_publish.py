@@ -92,7 +92,7 @@ class Publish:
         row["onbeat.is_intervention"] = False
         self._ring.append_frame(_EPISODE, self._frame)
         os.eventfd_write(self._wake_fd, 1)
-        self._board.record_tick(tick, tick.started_ns, self._frame + 1)
+        self._board.record_tick(tick, self._frame + 1)
         self._frame += 1
 
     def between_blocks(self) -> None:

@@ -22,7 +22,7 @@ TICKS_FOR_P999 = 10_000
 
 
 def lateness_ns(
-    scheduled_ns: Nanoseconds, started_ns: Nanoseconds, missed_slots: NDArray[np.uint32], fps: int
+    scheduled_ns: Nanoseconds, started_ns: Nanoseconds, missed_slots: NDArray[np.integer], fps: int
 ) -> Nanoseconds:
     """Lateness of every slot of one episode, in order: those missed before a tick, then the tick's own.
 
