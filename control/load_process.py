@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import draccus
 
 from control.build import plan_of, settings_of
@@ -23,16 +25,18 @@ def main() -> int:
     config = draccus.decode(LoadConfig, first["config"])
     recording = draccus.decode(RecordConfig, first["recording"])
     load, fps = config.load, first["fps"]
+    tasks: tuple[str, ...] = ()
     try:
         if replay_fds:
             layout = ReplayLayout.from_wire(first["layout"])
             frames: LoadFrames = ReplayedFrames(replay_fds[0], layout)
+            tasks = tuple(episode.task for episode in layout.episodes)
         else:
             episode_frames = first["episode_frames"]
             frames = SyntheticFrames(load.cameras, load.width, load.height, load.joints, episode_frames)
         # The bus is waited for as a driver waits: asleep, not spinning.
         source = LoadSource(frames, load.step_ms, SystemClock(spin_ns=0), TickTrace(trace_fd))
-        plan, settings = plan_of(recording, source, fps), settings_of(recording, fps)
+        plan, settings = replace(plan_of(recording, source, fps), tasks=tasks), settings_of(recording, fps)
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code

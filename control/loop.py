@@ -33,12 +33,20 @@ _DRAIN_POLL_NS = 20_000_000
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """What is to be recorded; all lengths in ticks."""
+    """What is to be recorded; all lengths in ticks.
+
+    Attributes:
+        tasks: one for each episode that begins, and from the first again; empty: `task` for all.
+    """
 
     task: str
     num_episodes: int
     episode: EpisodeConfig
     reset_ticks: int = 0
+    tasks: tuple[str, ...] = ()
+
+    def task_of(self, episode_id: int) -> str:
+        return self.tasks[episode_id % len(self.tasks)] if self.tasks else self.task
 
 
 class SessionLoop:
@@ -107,7 +115,7 @@ class SessionLoop:
         rules = EpisodeRules(self._plan.episode)
         self._episode_id = self._session.begin_episode()
         self._protections.before_episode()
-        self._append(EpisodeBegan(self._episode_id, self._plan.task))
+        self._append(EpisodeBegan(self._episode_id, self._plan.task_of(self._episode_id)))
         account = TimeAccount(self._ring, self._clock, self._pacer.fps)
         failure: BaseException | None = None
         reason, detail, stop = EndReason.ABORTED, "", False

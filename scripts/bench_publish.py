@@ -4,7 +4,7 @@
 For each form in which sources deliver pictures (uint8 HWC, uint8 CHW, float32 CHW), two ways to move the same bytes:
 
     publish   what control/loop.py does: a draft in the next slot of a log ring, every picture copied into it, the
-              loop's numbers into the row, append, wake the publisher
+              account of the tick's time, the loop's numbers into the row, append, wake the publisher, tell the board
     copy      numpy.copyto of the same pictures into memory of the ring's size, allocated and touched before
 
 Sources and destinations rotate through more memory than the caches hold. Blocks of both alternate; the median block of
@@ -27,12 +27,14 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from control.account import TimeAccount
 from control.board import Board
+from control.clock import SystemClock
 from control.pacer import Tick
-from control.source import Draft
+from control.source import Draft, Outcome
 from transport.records import EpisodeBegan
 from transport.ring import LogRing
-from transport.schema import CHW, HWC, Kind, Schema, Stream
+from transport.schema import CHW, HWC, Kind, LoopFlag, Schema, Stream
 
 _FPS = 60
 _RING_S = 2.0
@@ -65,6 +67,7 @@ class Publish:
         self._ring = LogRing.create(schema, seconds=_RING_S, fps=_FPS)
         self._board = Board.create()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._account = TimeAccount(self._ring, SystemClock(), _FPS)
         self._ring.append_event(EpisodeBegan(_EPISODE, "bench"))
         self._sources = sources
         self._state = np.arange(6, dtype=np.float32)
@@ -85,14 +88,14 @@ class Publish:
         row["observation.state"] = self._state
         row["action"] = self._state
         tick = Tick(self._frame, self._frame, self._frame, 0)
-        row["onbeat.scheduled_ns"] = tick.scheduled_ns
-        row["onbeat.started_ns"] = tick.started_ns
-        row["onbeat.action_sent_ns"] = tick.started_ns
-        row["onbeat.missed_slots"] = tick.missed_slots
-        row["onbeat.is_intervention"] = False
+        self._account.started(tick)
+        outcome = Outcome(tick.started_ns)
+        self._account.acted(outcome)
+        self._account.fill(slot, outcome, LoopFlag.PACED)
         self._ring.append_frame(_EPISODE, self._frame)
         os.eventfd_write(self._wake_fd, 1)
         self._board.record_tick(tick, self._frame + 1)
+        self._account.asked()
         self._frame += 1
 
     def between_blocks(self) -> None:

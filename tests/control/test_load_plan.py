@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from control.load_config import LoadConfig, LoadFlags
+from control.episode_rules import EpisodeConfig
 from control.load_plan import as_recording, plan_load
+from control.loop import SessionPlan
 from transport.errors import UsageError
 from transport.replay import ReplayEpisode, ReplayLayout
 from transport.schema import Schema, Stream
@@ -71,3 +73,11 @@ def test_the_recording_takes_the_flags_of_the_load():
     assert round(recording.dataset.episode_time_s * 30) == 90
     assert (recording.dataset.rgb_encoder.vcodec, recording.publisher.ring_s) == ("h264", 2.5)
     assert (recording.dataset.root, recording.writer.address) == ("/data/x", None)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"), [((), ["pick"] * 4), (("lift", "drop", "lift"), ["lift", "drop", "lift", "lift"])]
+)
+def test_every_replayed_episode_has_its_own_task(tasks, expected):
+    plan = SessionPlan("pick", 4, EpisodeConfig(1), tasks=tasks)
+    assert [plan.task_of(episode) for episode in range(4)] == expected
