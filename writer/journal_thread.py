@@ -93,6 +93,10 @@ class JournalThread(threading.Thread):
         """Packets of the open episode will never come; the log goes on without them."""
         self._work.put(self._give_up)
 
+    def lost(self, seq: int, event: Verdict, frames: int) -> None:
+        """The verdict on an episode of which nothing is here, because its beginning was lost on the way."""
+        self._work.put(lambda: self._lost(seq, event, frames))
+
     def passed(self, seq: int) -> None:
         """A record that leaves nothing behind."""
         self._work.put(lambda: self._passed(seq))
@@ -226,6 +230,15 @@ class JournalThread(threading.Thread):
         self._unsynced = False
         try:
             settle(self._session, event, seq, frames=frames, lacking=lacking, published=self._published)
+        finally:
+            self._move_durable(seq)
+            self._episode_ready()
+
+    def _lost(self, seq: int, event: Verdict, frames: int) -> None:
+        state = "discarded" if event.judgement is Judgement.DISCARD else "aborted"
+        detail = f"frames 0 to {frames - 1}: its beginning was lost on the way" if frames else ""
+        try:
+            self._session.set_done(event.episode_id, state, detail=detail, published=frames)
         finally:
             self._move_durable(seq)
             self._episode_ready()

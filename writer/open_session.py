@@ -65,6 +65,8 @@ class OpenSession:
         self._ended = state.session_ended
         self._told: set[int] = set()
         self._recording: Recording | None = None
+        # Of an episode whose beginning fell into a gap.
+        self._unbegun_frames = 0
         self._journal = JournalThread(session.folder, state.durable_seq, wake, tell_committer)
         self._journal.session_over = state.session_ended
         self._journal.start()
@@ -231,7 +233,11 @@ class OpenSession:
                 self._end_lost(seq - 1, recording, had_ended=had_ended)
                 self._journal.verdict(seq - 1, Verdict(recording.episode_id, Judgement.ABORTED))
         elif recording is None or recording.episode_id != event.episode_id:
-            self._journal.passed(seq)
+            if isinstance(event, Verdict):
+                self._journal.lost(seq, event, self._unbegun_frames)
+            else:
+                self._unbegun_frames = event.frames
+                self._journal.passed(seq)
             return
         if isinstance(event, EpisodeBegan):
             self._recording = self._new_recording(event.episode_id, 0)

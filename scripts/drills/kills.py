@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
+import statistics
+import time
 
 from scripts.drills.process import send
 from scripts.drills.registry import Result, drill
@@ -21,6 +23,7 @@ def fault_free(stage: Stage) -> Result:
 
 
 def _ingest_with_backlog(stage: Stage, codec: str, takes: int) -> Result:
+    backs_s: list[float] = []
     with stage.record(SLOW, episodes=takes, codec=codec) as run:
         for take in range(takes):
             run.tap.wait_frames(stage.rng.randrange(2, 120), take)
@@ -29,9 +32,21 @@ def _ingest_with_backlog(stage: Stage, codec: str, takes: int) -> Result:
             stopped_at = run.tap.figures.frames
             run.tap.wait_frames(stopped_at + stage.rng.randrange(10, 60), take)
             stage.notes.append(f"take {take}: stopped at {stopped_at}, killed at {run.tap.figures.frames}")
-            send(ingest, signal.SIGKILL)
+            backs_s.append(_until_back(run, ingest))
         _finish(stage, run)
+    stage.notes.insert(0, f"welcome {statistics.median(backs_s):.2f} s after the kill (median of {takes})")
     return stage.judge()
+
+
+def _until_back(run: Run, ingest: int) -> float:
+    """Kill ingest; returns the seconds until the recorder was welcomed again."""
+    before, killed_s = run.process.output.count("writer back"), time.monotonic()
+    send(ingest, signal.SIGKILL)
+    while run.process.output.count("writer back") == before:
+        if time.monotonic() > killed_s + 30:
+            raise AssertionError(f"the writer did not come back:\n{run.process.output}")
+        time.sleep(0.005)
+    return time.monotonic() - killed_s
 
 
 @drill("ingest-killed-h264")

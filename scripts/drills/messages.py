@@ -17,9 +17,9 @@ from writer.leftovers import sessions
 
 @drill("messages-damaged", fast=True)
 def messages_damaged(stage: Stage) -> Result:
-    """One message in fifty is flipped, cut, grown, dropped, repeated or reordered on its way to the writer."""
+    """One message in twenty is flipped, cut, grown, dropped, repeated or reordered on its way to the writer."""
     with remote_writer(stage) as far:
-        mitm = Mitm(far.port, stage.rng, 0.02)
+        mitm = Mitm(far.port, stage.rng, 0.05)
         try:
             flags = (*far.flags, f"--writer.address=tcp://127.0.0.1:{mitm.port}")
             with stage.record(*flags, SLOW, episodes=2, local=False) as run:

@@ -114,14 +114,10 @@ class Stage:
         flags = decisions or ("--undecided=keep", "--aborted=keep")
         return self.command("recover", str(root or self.root), *flags)
 
-    def judge(self, *, roots: Sequence[Path] = (), extra_lost: int = 0) -> Result:
-        """Recover what is left, decode everything, and compare with what control published.
-
-        Args:
-            extra_lost: frames that the drill itself has seen reported as lost, beyond what recovery reports.
-        """
+    def judge(self, *, roots: Sequence[Path] = ()) -> Result:
+        """Recover what is left, decode everything, and compare with what control published."""
         published = sum(run.tap.published for run in self.runs)
-        reported, kept, duplicated = extra_lost, 0, 0
+        reported, kept, duplicated = sum(tally.unbegun(run.process.output) for run in self.runs), 0, 0
         for root in roots or (self.root,):
             if work_dir(root).exists():
                 code, output = self.recover(root=root)

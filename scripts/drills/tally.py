@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from control.envs import frame_code
+from control.envs.views import camera_names
 from writer.dataset_files import DatasetFiles
 from writer.verify import verify
 from writer.video_read import RGB, decode_all
@@ -32,17 +36,25 @@ def count(root: Path) -> Found:
     """Decode every frame of every camera; its number in the pixels must be its row's."""
     if not root.exists():
         return Found()
-    result = verify(root, frame_code.read)
+    files = DatasetFiles(root)
+    # The number in a picture is the camera's in the environment; datasets list cameras in an order of their own.
+    drawn = {f"observation.images.{name}": index for index, name in enumerate(camera_names(len(files.cameras)))}
+    place = {drawn[camera]: number for number, camera in enumerate(files.cameras)}
+
+    def read(picture: NDArray[np.uint8]) -> tuple[int, int] | None:
+        code = frame_code.read(picture)
+        return None if code is None else (code[0], place.get(code[1], -1))
+
+    result = verify(root, read)
     found = Found(len(result.episodes), sum(episode.rows for episode in result.episodes))
     found.problems += result.problems
     found.problems += [f"episode {e.episode_index}: {line}" for e in result.episodes for line in e.problems]
-    files = DatasetFiles(root)
     for number, camera in enumerate(files.cameras):
         for row in files.episodes()[0]:
             seen: set[int] = set()
             for frame in decode_all(files.video_path(row, camera), RGB):
                 assert frame.picture is not None
-                code = frame_code.read(frame.picture)
+                code = read(frame.picture)
                 if code is None or code[1] != number:
                     found.problems.append(f"episode {row.episode_index}, {camera}: a picture shows {code}")
                 elif code[0] in seen:
@@ -61,3 +73,9 @@ def reported_lost(output: str) -> int:
     """What `onbeat recover` says is lost, in frames."""
     found = re.search(r"^published (\d+)  durable (\d+)  lost (\d+) ", output, re.MULTILINE)
     return int(found.group(3)) if found else 0
+
+
+def unbegun(output: str) -> int:
+    """Frames of episodes of which nothing was journalled, because their beginning was lost; from a recorder's words."""
+    found = re.findall(r"^problem .*frames 0 to (\d+): its beginning was lost", output, re.MULTILINE)
+    return sum(int(last) + 1 for last in found)
