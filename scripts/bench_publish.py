@@ -160,7 +160,7 @@ def measure(schema: Schema, seconds: float, repeats: int) -> tuple[float, float]
     sources = rotating_sources(schema)
     publish = Publish(schema, sources)
     copy = Copy(publish.nbytes, sources)
-    frames = max(1, min(int(_BLOCK_S * 1e6 / block_us(copy, 4)), int(_RING_S * _FPS)))
+    frames = max(1, min(int(_BLOCK_S * 1e6 / block_us(copy, 4)), int(_RING_S * _FPS) - 1))
     block_us(publish, frames)
     found: dict[str, list[float]] = {"publish": [], "copy": []}
     until_s = time.perf_counter() + seconds

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from control.load_config import LoadConfig, LoadFlags
 from control.episode_rules import EpisodeConfig
+from control.load_config import LoadConfig, LoadFlags
 from control.load_plan import as_recording, plan_load
 from control.loop import SessionPlan
 from transport.errors import UsageError
