@@ -6,6 +6,7 @@ Measures for half a minute; nothing that it writes stays. Exit code: 0 the load 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -76,6 +77,8 @@ class DoctorConfig:
     debug: bool = False
 
 
+# How long to look at what other programs do.
+_LOOK_S = 1.0
 # Each encoder runs at full speed for this long, as at the start of a session.
 _CODEC_S = 0.8
 
@@ -114,13 +117,16 @@ def diagnose(config: DoctorConfig, progress: Callable[[str], None]) -> Diagnosis
     load = Load(config.cameras, config.width, config.height, config.fps)
     machine = Machine()
     available_bytes = machine.available_bytes()
+    before = machine.read("/proc/stat")
+    time.sleep(_LOOK_S)
+    others = machine.busy_processors(before, machine.read("/proc/stat"))
     link = _link(config, progress)
     before = machine.read("/proc/stat")
     floor = measure_floor(config.seconds, config.timing, progress)
     stolen = machine.stolen_fraction(before, machine.read("/proc/stat"))
     here = link is None or link.same_machine
     writer = measure_writer_side(_wanted(config), progress) if here else WriterSide(elsewhere=True)
-    findings = examine(machine, load, floor.protections, config.publisher.ring_s, stolen)
+    findings = examine(machine, load, floor.protections, ring_s=config.publisher.ring_s, stolen=stolen, others=others)
     verdict = judge(
         load,
         findings,

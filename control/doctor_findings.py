@@ -11,6 +11,8 @@ from control.doctor_figures import Finding, Load, State
 from control.doctor_machine import CAP_IPC_LOCK, CAP_SYS_NICE, Machine
 
 _LIMITS = "/etc/security/limits.d/onbeat.conf"
+# Processors; what a desktop needs for itself is less.
+_BUSY = 0.5
 _GOVERNOR = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
 _UDEV = "/etc/udev/rules.d/99-onbeat.rules"
 
@@ -26,7 +28,13 @@ def limits_command() -> str:
 
 
 def examine(
-    machine: Machine, load: Load, protections: Mapping[str, str], ring_s: float, stolen: float
+    machine: Machine,
+    load: Load,
+    protections: Mapping[str, str],
+    *,
+    ring_s: float,
+    stolen: float = 0.0,
+    others: float = 0.0,
 ) -> tuple[Finding, ...]:
     """Everything that bears on timing and room.
 
@@ -34,6 +42,7 @@ def examine(
         protections: what a loop obtained here a moment ago ("yes" or why not), which is more than limits can tell.
         ring_s: seconds of ring that are wanted.
         stolen: the fraction of its processors' time that a virtual machine was denied by its host.
+        others: how many processors other programs kept busy before we began.
     """
     return (
         _fifo(machine, _said(protections, "SCHED_FIFO")),
@@ -42,6 +51,7 @@ def examine(
         _timer_slack(_said(protections, "timer slack")),
         _preemption(machine),
         _processors(machine, stolen),
+        _other_work(others),
         _governor(machine),
         _clock(machine),
         _memory(machine),
@@ -133,6 +143,13 @@ def _processors(machine: Machine, stolen: float) -> Finding:
         advice = "give it a second processor: loop and encoders share this one"
         return Finding("processors", ", ".join(parts), State.MISSING, advice)
     return Finding("processors", ", ".join(parts), State.GOOD)
+
+
+def _other_work(others: float) -> Finding:
+    if others < _BUSY:
+        return Finding("other programs", f"quiet ({others:.1f} processors busy)", State.GOOD)
+    found = f"{others:.1f} processors busy: they are in all figures below"
+    return Finding("other programs", found, State.MISSING, "end other programs, then run this again")
 
 
 def _governor(machine: Machine) -> Finding:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ _START_S = 30.0
 def measure_floor(seconds: float, timing: TimingFlags, progress: Callable[[str], None]) -> Floor:
     """Run the pacer for `seconds` each: idle and loaded, at normal priority and, where it is granted, with SCHED_FIFO.
 
+    Args:
+        timing: spinning, priority and processors; what may be switched off is tried all the same, to know whether it
+            is granted.
+
     Raises:
         OnbeatError: a run ended without a result.
     """
@@ -45,7 +49,8 @@ def measure_floor(seconds: float, timing: TimingFlags, progress: Callable[[str],
             if realtime == "off" and not any(run.fifo for run in runs):
                 continue  # the run before was at normal priority already
             progress(f"wake-up floor, {'loaded' if loaded else 'idle'}, {_priority(realtime, protections)}")
-            run, obtained = _run(seconds, TimingFlags(**{**asdict(timing), "realtime": realtime}), loaded=loaded)
+            tried = replace(timing, realtime=realtime, lock_memory="auto", cpu_awake="auto")
+            run, obtained = _run(seconds, tried, loaded=loaded)
             runs.append(run)
             protections = protections or obtained
     return Floor(tuple(runs), protections)

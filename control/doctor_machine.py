@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 CAP_IPC_LOCK, CAP_SYS_NICE = 14, 23
+# Columns of /proc/stat.
+_IDLE, _IOWAIT, _STEAL = 3, 4, 7
 _CGROUP = "/sys/fs/cgroup"
 
 
@@ -70,9 +72,16 @@ class Machine:
 
     def stolen_fraction(self, before: str, after: str) -> float:
         """How much of the processors' time the host of this virtual machine took between two reads of /proc/stat."""
-        first, last = ([int(word) for word in text.splitlines()[0].split()[1:9]] for text in (before, after))
-        passed = sum(last) - sum(first)
-        return (last[7] - first[7]) / passed if passed else 0.0
+        passed = _passed(before, after)
+        return passed[_STEAL] / sum(passed) if sum(passed) else 0.0
+
+    def busy_processors(self, before: str, after: str) -> float:
+        """How many processors were at work between two reads of /proc/stat."""
+        passed = _passed(before, after)
+        if not sum(passed):
+            return 0.0
+        count = len(re.findall(r"^cpu\d", after, re.MULTILINE))
+        return count * (1 - (passed[_IDLE] + passed[_IOWAIT]) / sum(passed))
 
     # -- limits of a container or service ------------------------------------------------------------------------
 
@@ -112,3 +121,9 @@ class Machine:
             base = _CGROUP if number == "0" else f"{_CGROUP}/{controller}"
             for part in (PurePosixPath(path), *PurePosixPath(path).parents):
                 yield base + str(part).rstrip("/")
+
+
+def _passed(before: str, after: str) -> list[int]:
+    """Clock ticks by column of the first line of /proc/stat; guests' are in the first columns already."""
+    first, last = ([int(word) for word in text.splitlines()[0].split()[1:9]] for text in (before, after))
+    return [late - early for early, late in zip(first, last, strict=True)]

@@ -63,13 +63,13 @@ def test_a_machine_that_grants_everything_needs_no_advice(tmp_path: Path) -> Non
         sys__devices__system__cpu__cpu0__cpufreq__scaling_governor="performance",
         sys__devices__system__cpu__cpu1__cpufreq__scaling_governor="performance",
     )
-    found = examine(capable, LOAD, EVERYTHING, ring_s=5, stolen=0)
+    found = examine(capable, LOAD, EVERYTHING, ring_s=5)
     assert [finding.name for finding in found if finding.state is State.MISSING] == []
     assert [finding.advice for finding in found if finding.advice] == []
 
 
 def test_without_privilege_every_missing_protection_says_how_to_get_it(tmp_path: Path) -> None:
-    found = examine(machine(tmp_path), LOAD, NOTHING, ring_s=5, stolen=0)
+    found = examine(machine(tmp_path), LOAD, NOTHING, ring_s=5)
     advice = {finding.name: finding.advice for finding in found if finding.state is State.MISSING}
     assert "- rtprio 60" in advice["SCHED_FIFO"]
     assert "- memlock unlimited" in advice["locked memory"]
@@ -178,6 +178,21 @@ def test_time_that_a_host_took() -> None:
     after = "cpu  150 0 50 850 0 0 0 100 0 0\ncpu0 1 2"
     assert Machine().stolen_fraction(before, after) == pytest.approx(50 / 150)
     assert Machine().stolen_fraction(before, before) == 0
+
+
+@pytest.mark.parametrize(("others", "state"), [(0.2, State.GOOD), (3.5, State.MISSING)])
+def test_other_programs_are_named_because_every_figure_has_them_in_it(
+    tmp_path: Path, others: float, state: State
+) -> None:
+    found = examine(machine(tmp_path), LOAD, EVERYTHING, ring_s=5, others=others)
+    assert next(finding for finding in found if finding.name == "other programs").state is state
+
+
+def test_processors_at_work() -> None:
+    before = "cpu  100 0 50 800 0 0 0 50 0 0\ncpu0 1\ncpu1 1\ncpu2 1\ncpu3 1"
+    after = "cpu  200 0 50 1080 20 0 0 50 0 0\ncpu0 1\ncpu1 1\ncpu2 1\ncpu3 1"
+    assert Machine().busy_processors(before, after) == pytest.approx(1.0)
+    assert Machine().busy_processors(before, before) == 0
 
 
 def test_a_virtual_machine_says_what_its_host_took(tmp_path: Path) -> None:
