@@ -92,15 +92,38 @@ def link_too_slow(stage: Stage) -> Result:
             return stage.judge(roots=[far.root])
 
 
-@drill("spill-full", may_lose="frames after ring and spill were full; the episode names them")
-def spill_full(stage: Stage) -> Result:
-    """The spill folder may hold 10 MB and the link is half as fast as the load: the episode ends with a named gap."""
+@drill("publisher-killed-while-spilling")
+def publisher_killed_while_spilling(stage: Stage) -> Result:
+    """The publisher killed three times while the link is too slow and the spill grows."""
     with remote_writer(stage) as far:
-        far.link.bytes_per_s = 2 * 320 * 240 * 3 * 30 / 3
+        flags = (*far.flags, SLOW, "--publisher.ring_s=2")
+        with stage.record(*flags, local=False) as run:
+            run.tap.wait_frames(10)
+            far.link.bytes_per_s = 2 * 320 * 240 * 3 * 30 / 4
+            spill = stage.folder / "spill"
+            for frames in (75, 100, 125):
+                run.tap.wait_frames(frames + stage.rng.randrange(20))
+                stage.expect(any(spill.rglob("*.spill")), f"nothing was spilled at frame {frames}")
+                send(run.process.pid_of("transport.publisher"), signal.SIGKILL)
+            run.tap.wait_frames(150)
+            far.link.bytes_per_s = None
+            _end(stage, far, run)
+            return stage.judge(roots=[far.root])
+
+
+@drill("spill-full")
+def spill_full(stage: Stage) -> Result:
+    """Ring and spill are both full: the episode ends there, what was published of it is all recoverable."""
+    with remote_writer(stage) as far:
         flags = ("--publisher.ring_s=1", "--publisher.spill_max_gb=0.01", "--writer.allow_slow=true", SLOW)
         with stage.record(*far.flags, *flags, local=False) as run:
-            _end(stage, far, run, codes=(0, 1))
-        send(far.writer.pid, signal.SIGTERM)
+            run.tap.wait_frames(10)
+            far.link.bytes_per_s = 2 * 320 * 240 * 3 * 30 / 6
+            ended = run.process.wait_for(r"take 0 ended after (\d+) frames")
+            run.tap.press("stop")
+            far.link.bytes_per_s = None
+            _end(stage, far, run, codes=(1,))
+            stage.notes.append(ended.group(0))
         far.writer.finish()
         return stage.judge(roots=[far.root])
 
