@@ -87,6 +87,12 @@ class TimingFlags:
     # What becomes of an episode above it: "mark" (kept, said in its sidecar) or "reject" (aborted).
     on_missed: str = "mark"
 
+    def __post_init__(self) -> None:
+        # Command lines are read as YAML, to which a plain `off` is the truth value false.
+        for name in ("realtime", "lock_memory", "cpu_awake"):
+            if getattr(self, name) == "False":
+                setattr(self, name, "off")
+
 
 @dataclass
 class PublisherFlags:

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import draccus
 import pytest
 
 from control import kernel
 from control.affinity import Affinity, others_cpus, parse_cpus
-from control.config import TimingFlags
+from control.config import RecordConfig, TimingFlags
 from control.realtime import RealTime, check_flags
+from transport import flags
 from transport.errors import UsageError
 from transport.ring import LogRing
 from transport.schema import LoopFlag, Schema, Stream
@@ -308,3 +310,30 @@ def test_other_threads_leave_the_loops_processor_and_come_back() -> None:
         leave.set()
         other.join()
         late.join()
+
+
+@pytest.mark.parametrize("flag", ["realtime", "lock_memory", "cpu_awake"])
+def test_off_can_be_said_on_the_command_line(flag: str) -> None:
+    config = flags.parse(RecordConfig, [f"--timing.{flag}=off"], prog="onbeat record", about="")
+    assert getattr(config.timing, flag) == "off"
+    check_flags(config.timing)
+    again = draccus.decode(RecordConfig, draccus.encode(config))
+    assert getattr(again.timing, flag) == "off"
+
+
+def test_what_is_off_is_said_to_be_off() -> None:
+    wanted = TimingFlags(realtime="off", lock_memory="off", cpu_awake="off", pause_gc=False, gil_switch_us=0)
+
+    def work() -> None:
+        before = state()
+        with RealTime(wanted, small_ring(), paced=True) as protections:
+            protections.before_episode()
+            protections.episode_begins()
+            assert protections.flags == LoopFlag.PACED | LoopFlag.TIMER_SLACK
+            assert state() == {**before, "slack": 1}
+            said = [line for line in protections.report.values() if line.startswith("off (--timing.")]
+            assert len(said) == 4
+            protections.episode_ended()
+        assert state() == before
+
+    in_thread(work)
