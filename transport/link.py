@@ -7,12 +7,13 @@ everything else comes as the link's first message. A link is never how a death i
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -22,6 +23,8 @@ from transport.errors import CodecError
 _MAX_BYTES = 1 << 20
 _MAX_FDS = 8
 _PR_SET_PDEATHSIG = 1
+# Paths need not be UTF-8; Python has what they are then in surrogates.
+_FILE_NAMES = "surrogatepass"
 
 
 class Link:
@@ -45,19 +48,36 @@ class Link:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> bool:
-        """Send, waiting at most for room in the socket; False when the other end is gone."""
-        try:
-            socket.send_fds(self._socket, [msgpack.packb(message)], fds)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        return True
+        """Send, waiting at most for room in the socket; False when the other end is gone.
+
+        Raises:
+            CodecError: it is larger than the system lets through in one piece.
+        """
+        return self._send(message, lambda data: socket.send_fds(self._socket, [data], fds))
 
     def offer(self, message: Mapping[str, Any]) -> bool:
-        """Send if that takes no waiting; False when it would, or when the other end is gone."""
+        """Send if that takes no waiting; False when it would, or when the other end is gone.
+
+        Raises:
+            CodecError: as `send`.
+        """
+        return self._send(message, lambda data: self._socket.send(data, socket.MSG_DONTWAIT))
+
+    def _send(self, message: Mapping[str, Any], send: Callable[[bytes], object]) -> bool:
+        data = msgpack.packb(message, unicode_errors=_FILE_NAMES)
         try:
-            self._socket.send(msgpack.packb(message), socket.MSG_DONTWAIT)
+            if len(data) > _MAX_BYTES:
+                raise OSError(errno.EMSGSIZE, "")
+            send(data)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
             return False
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            limit = min(_MAX_BYTES, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+            raise CodecError(
+                f"a message of {len(data)} bytes found, expected at most {limit}; raise net.core.wmem_max"
+            ) from error
         return True
 
     def receive(self, timeout_s: float | None = None) -> tuple[dict[str, Any], list[int]] | None:
@@ -65,20 +85,29 @@ class Link:
 
         Raises:
             TimeoutError: nothing came within `timeout_s`.
-            CodecError: what came is not a map.
+            CodecError: what came is not a map, or not all of it.
         """
         self._socket.settimeout(timeout_s)
         try:
-            data, fds, _, _ = socket.recv_fds(self._socket, _MAX_BYTES, _MAX_FDS)
+            data, fds, flags, _ = socket.recv_fds(self._socket, _MAX_BYTES, _MAX_FDS)
         except ConnectionResetError:
             return None
         finally:
             self._socket.settimeout(None)
         if not data:
             return None
-        message = msgpack.unpackb(data)
-        if not isinstance(message, dict):
-            raise CodecError(f"a link carries maps, found {type(message).__name__}")
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        try:
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise ValueError("truncated")
+            message = msgpack.unpackb(data, unicode_errors=_FILE_NAMES)
+            if not isinstance(message, dict):
+                raise ValueError(type(message).__name__)
+        except ValueError as error:
+            for fd in fds:
+                os.close(fd)
+            raise CodecError(f"a link carries whole maps, {len(data)} bytes of something else found") from error
         return message, fds
 
     def close(self) -> None:
