@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import yaml  # type: ignore[import-untyped]
 from draccus.argparsing import ArgumentParser
 from draccus.utils import DecodingError, ParsingError
 
@@ -28,9 +29,17 @@ def parse[C](config_class: type[C], argv: Sequence[str], *, prog: str, about: st
     try:
         config: C = parser.parse_args(list(argv))
     except DecodingError as error:
-        raise UsageError(f"--{'.'.join(error.key_path)}: {error.message}; see {prog} --help") from error
-    except (ParsingError, FileNotFoundError) as error:
+        flag = f"--{'.'.join(error.key_path)}" if error.key_path else "--config_path"
+        raise UsageError(f"{flag}: {_one_line(error.message)}; see {prog} --help") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"a value is not YAML: {_one_line(error)}; quote it, or see {prog} --help") from error
+    except (ParsingError, OSError) as error:
         raise UsageError(f"{_one_line(error)}; see {prog} --help") from error
+    except AttributeError as error:
+        # What draccus makes of a file that holds anything but a map.
+        if not any(argument.startswith("--config_path") for argument in argv):
+            raise
+        raise UsageError(f"--config_path: a map of flags expected in the file; see {prog} --help") from error
     return config
 
 
@@ -50,5 +59,5 @@ def fail(error: OnbeatError) -> int:
     return error.exit_code
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split())
