@@ -10,6 +10,7 @@ from scripts.drills.process import send
 from scripts.drills.registry import Result, drill
 from scripts.drills.remote import remote_writer
 from scripts.drills.stage import AV1, SLOW, Stage
+from transport.keys import ALLOWED_FILE
 from writer.workdir import work_dir
 
 
@@ -67,11 +68,12 @@ def keys_refuse_strangers(stage: Stage) -> Result:
         stage.expect(code == 0, output)
     stage.command("keys", f"--dir={stage.folder / 'mine'}", "--recorder=gone")
     keys = stage.folder / "mine"
-    allowed = next(path for path in keys.iterdir() if "allow" in path.name or "authorized" in path.name)
+    allowed = keys / ALLOWED_FILE
     allowed.write_text("".join(line for line in allowed.read_text().splitlines(True) if "gone" not in line))
     key_of = {
-        name: next((stage.folder / folder).rglob(f"*{who}*"))
-        for name, folder, who in (("good", "mine", "robot"), ("wrong", "theirs", "robot"), ("unlisted", "mine", "gone"))
+        "good": keys / "recorder-robot.key",
+        "wrong": stage.folder / "theirs/recorder-robot.key",
+        "unlisted": keys / "recorder-gone.key",
     }
     with remote_writer(stage, f"--keys={keys}") as far:
         good = (*far.flags, f"--writer.keys={key_of['good']}")
