@@ -22,6 +22,11 @@ def committer_killed_at_every_step(stage: Stage) -> Result:
         code = run.process.finish(500)
         run.process.drain(30)
         stage.expect(code == 0, f"the recorder ended with {code}:\n{run.process.output}")
+    # A task that is new to the dataset has a step of its own.
+    with stage.record("--resume=true", "--dataset.single_task=Push it", fault=fault) as run:
+        code = run.process.finish(200)
+        run.process.drain(30)
+        stage.expect(code == 0, f"the second recorder ended with {code}:\n{run.process.output}")
     kills = sorted(path.name for path in marks.iterdir())
     first = {name.split()[1] for name in kills if name.startswith("0")}
     later = {name.split()[1] for name in kills if name.startswith("1")}

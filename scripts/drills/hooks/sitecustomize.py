@@ -38,7 +38,7 @@ def _kill_at_steps(module: ModuleType, folder: str) -> None:
             elif step in ("stage", "intent"):
                 self._episode = len(self._record.episodes)
             self._counts[step] = self._counts.get(step, 0) + 1
-            name = f"{self._episode} {step} {self._counts[step]}".replace("/", " ")
+            name = f"{min(self._episode, 1)} {step} {self._counts[step]}".replace("/", " ")
             try:
                 Path(folder, name).touch(exist_ok=False)
             except FileExistsError:
