@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
@@ -23,6 +23,7 @@ from control.session import SessionSettings
 from control.source import Source
 from control.teleoperator import Teleoperator
 from transport.errors import UsageError
+from transport.link import Link
 
 _DEFAULT_FPS = 30
 _BUILT_IN = "onbeat/"
@@ -50,6 +51,36 @@ def build(config: RecordConfig) -> tuple[Source, SessionPlan, SessionSettings]:
         seed=config.env.seed,
     )
     return source, plan_of(config, source, fps), settings_of(config, fps)
+
+
+def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+    """Connect a lerobot robot and its teleoperator, and make everything around them.
+
+    Args:
+        argv: lerobot's own flags, `--robot.*` and `--teleop.*`.
+        link: to whoever talks to the operator.
+
+    Raises:
+        UsageError: a flag's value that cannot be, or lerobot is not installed.
+        SourceError: a device does not answer.
+    """
+    fps = config.dataset.fps
+    if fps is None or fps <= 0:
+        raise UsageError(f"--dataset.fps={fps} found, expected a whole number from 1")
+    settings = settings_of(config, fps)
+    try:
+        from control.lerobot_build import build_source
+    except ImportError as error:
+        raise UsageError(
+            f"--robot.* needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
+            "pip install 'onbeat[lerobot,arms]'"
+        ) from error
+    source = build_source(argv, config.timing, fps, link)
+    try:
+        return source, plan_of(config, source, fps), settings
+    except BaseException:
+        source.close()
+        raise
 
 
 def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:

@@ -1,4 +1,4 @@
-"""The control process of `onbeat record`: makes the environment and runs the loop in its main thread."""
+"""The control process of `onbeat record`: makes the environment or the robot and runs the loop in its main thread."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import traceback
 
 import draccus
 
-from control.build import build
+from control.build import build, build_robot
 from control.config import RecordConfig
+from control.lerobot_flags import RobotRecordConfig
 from control.session import run_session
 from transport.errors import OnbeatError, RefusedError
 from transport.link import child_link
 
 
 def main() -> int:
-    """Entry of the process; its link's first message has `config`, the flags."""
+    """Entry of the process; its link's first message has `config`, the flags, and `robot`, lerobot's own."""
     link, first, _ = child_link()
-    config = draccus.decode(RecordConfig, first["config"])
+    robot_argv = first.get("robot")
+    config = draccus.decode(RecordConfig if robot_argv is None else RobotRecordConfig, first["config"])
     try:
-        source, plan, settings = build(config)
+        source, plan, settings = build(config) if robot_argv is None else build_robot(config, robot_argv, link)
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code

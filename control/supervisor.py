@@ -146,6 +146,9 @@ class Supervisor:
                 message, fds = received
                 if "failed" in message:
                     raise _refusal(message["failed"], message["exit_code"])
+                if "log" in message:
+                    self._display.warn(message["log"])
+                    continue
                 self._ready, self._fds = message["ready"], fds
                 self._board = Board(fds[1])
                 self._display.protections(self._ready["protections"])

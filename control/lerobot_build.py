@@ -1,0 +1,176 @@
+"""From lerobot's own flags to a robot that is connected and ready to be recorded. Runs in the control process."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, NoReturn
+
+from lerobot.configs.parser import PluginLoadError, filter_arg, load_plugin, parse_plugin_args
+from lerobot.datasets import aggregate_pipeline_dataset_features, create_initial_features
+from lerobot.processor import make_default_processors
+from lerobot.robots import RobotConfig, make_robot_from_config
+from lerobot.scripts import lerobot_record
+from lerobot.teleoperators import TeleoperatorConfig, make_teleoperator_from_config
+from lerobot.utils.feature_utils import combine_feature_dicts
+from lerobot.utils.import_utils import register_third_party_plugins
+
+from control.affinity import others_cpus
+from control.camera_set import CameraSet, CameraSpec
+from control.clock import SystemClock
+from control.config import TimingFlags
+from control.errors import SourceError
+from control.lerobot_account import CameraLimits
+from control.lerobot_camera import CameraProxy, config_of, encode
+from control.lerobot_device import no_prompts, one_line, parts_of, release
+from control.lerobot_robot import Pipelines, RobotSource
+from transport import flags
+from transport.errors import OnbeatError, UsageError
+from transport.link import Link
+
+# Importing it registers every robot, teleoperator and camera that lerobot-record knows.
+_REGISTERED = lerobot_record.RecordConfig
+_PLUGINS = "discover_packages_path"
+
+
+@dataclass
+class RobotFlags:
+    """The part of lerobot-record's configuration that is lerobot's own affair."""
+
+    robot: RobotConfig
+    teleop: TeleoperatorConfig | None = None
+
+
+def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link) -> RobotSource:
+    """Connect teleoperator and robot, in this order, as lerobot-record does.
+
+    Args:
+        argv: the flags `--robot.*` and `--teleop.*`.
+        link: to whoever talks to the operator.
+
+    Raises:
+        UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed.
+        SourceError: a device does not answer.
+    """
+    parsed = parse(argv)
+    try:
+        robot, teleop = make_robot_from_config(parsed.robot), make_teleoperator_from_config(parsed.teleop)
+    except (ImportError, ValueError) as error:
+        raise UsageError(one_line(error)) from error
+    proxies, cameras = _take_cameras(robot, timing, link)
+
+    def close() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        release(robot, "robot")
+        release(teleop, "teleoperator")
+        cameras.close()
+
+    # From here on an arm may have torque: whatever ends this process releases it first.
+    signal.signal(signal.SIGTERM, _end)
+    with contextlib.ExitStack() as undo:
+        undo.callback(close)
+        cameras.start()
+        _connect(teleop, "teleop")
+        _connect(robot, "robot")
+        teleop_action, robot_action, observation = make_default_processors()
+        features = combine_feature_dicts(
+            aggregate_pipeline_dataset_features(
+                pipeline=teleop_action, initial_features=create_initial_features(action=robot.action_features)
+            ),
+            aggregate_pipeline_dataset_features(
+                pipeline=observation, initial_features=create_initial_features(observation=robot.observation_features)
+            ),
+        )
+        source = RobotSource(
+            robot,
+            teleop,
+            features,
+            Pipelines(teleop_action, robot_action, observation),
+            proxies,
+            clock=SystemClock(),
+            fps=fps,
+            limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
+            log=lambda text: _offer(link, text),
+            before_episode=cameras.start,
+            release=close,
+        )
+        undo.pop_all()
+    return source
+
+
+def parse(argv: Sequence[str]) -> RobotFlags:
+    """Read the flags with lerobot's own classes, third-party plugins included.
+
+    Raises:
+        UsageError: a flag that lerobot does not know, or a value that it does not take.
+    """
+    register_third_party_plugins()
+    rest = list(argv)
+    try:
+        for flag, package in parse_plugin_args(_PLUGINS, rest).items():
+            load_plugin(package)
+            rest = filter_arg(flag, rest)
+        parsed = flags.parse(RobotFlags, rest, prog="onbeat record", about="")
+    except (PluginLoadError, ValueError) as error:
+        raise UsageError(one_line(error)) from error
+    if parsed.teleop is None:
+        raise UsageError("--robot.* found without --teleop.type; a robot is recorded while somebody moves it")
+    return parsed
+
+
+def _take_cameras(robot: Any, timing: TimingFlags, link: Link) -> tuple[dict[str, CameraProxy], CameraSet]:
+    """Put stand-ins in the place of the robot's cameras, wherever it keeps them, before any is opened."""
+    found: dict[int, tuple[str, Any]] = {}
+    holders = [part.cameras for part in parts_of(robot) if isinstance(getattr(part, "cameras", None), dict)]
+    for holder in reversed(holders):
+        for name, camera in holder.items():
+            if config_of(camera) is not None:
+                found[id(camera)] = (name, camera)
+    specs: list[CameraSpec] = []
+    for name, camera in found.values():
+        if getattr(camera, "use_depth", False):
+            raise UsageError(
+                f"camera {name} delivers depth, which onbeat cannot record yet; set its use_depth to false"
+            )
+        try:
+            specs.append(CameraSpec(_unique(name, specs), encode(config_of(camera)), camera.height, camera.width))
+        except TypeError as error:
+            raise UsageError(f"camera {name}: {error}") from error
+    cpus = others_cpus(timing)
+    cameras = CameraSet(specs, link, None if cpus is None else sorted(cpus))
+    proxies = {
+        key: CameraProxy(spec.name, config_of(camera), camera, cameras.memories[spec.name])
+        for (key, (_, camera)), spec in zip(found.items(), specs, strict=True)
+    }
+    for holder in holders:
+        holder.update({name: proxies.get(id(camera), camera) for name, camera in holder.items()})
+    return {proxy.name: proxy for proxy in proxies.values()}, cameras
+
+
+def _unique(name: str, specs: Sequence[CameraSpec]) -> str:
+    """Two arms may each have a camera called wrist."""
+    names = {spec.name for spec in specs}
+    return name if name not in names else next(new for n in range(2, 1000) if (new := f"{name}_{n}") not in names)
+
+
+def _connect(device: Any, section: str) -> None:
+    try:
+        with no_prompts(device, section):
+            device.connect()
+    except OnbeatError:
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"{device} cannot be connected: {one_line(error)}; check --{section}.*, cable and power"
+        ) from error
+
+
+def _offer(link: Link, text: str) -> None:
+    link.offer({"log": text})
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(1)

@@ -1,0 +1,67 @@
+"""Robot and teleoperator as lerobot makes them: connected and released so that no arm is forgotten."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lerobot.robots import Robot
+from lerobot.teleoperators import Teleoperator
+
+from control.lerobot_bus import buses_of
+from transport.errors import UsageError
+
+
+def parts_of(device: Any) -> list[Any]:
+    """A robot or teleoperator, and the arms that it consists of."""
+    return [device, *(part for part in vars(device).values() if isinstance(part, Robot | Teleoperator))]
+
+
+@contextmanager
+def no_prompts(device: Any, section: str) -> Iterator[None]:
+    """Refuse, instead of asking at a terminal that this process has not, to calibrate a device that needs it.
+
+    Raises:
+        UsageError: it is not calibrated.
+    """
+    parts = parts_of(device)
+    for part in parts:
+        part.calibrate = _refusing(part, section, part.calibrate)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.calibrate
+
+
+def _refusing(part: Any, section: str, calibrate: Callable[[], None]) -> Callable[[], None]:
+    def refuse() -> None:
+        if part.is_calibrated:
+            calibrate()
+            return
+        raise UsageError(
+            f"{part} is not calibrated, or not as its calibration file {part.calibration_fpath} says; run "
+            f"lerobot-calibrate with the same --{section}.* flags first"
+        )
+
+    return refuse
+
+
+def release(device: Any, what: str) -> None:
+    """Disconnect, whatever state it is in; a failure is said aloud, because an arm may be left stiff."""
+    try:
+        if device.is_connected:
+            device.disconnect()
+        else:
+            # Connecting failed half-way: lerobot itself would leave its torque on.
+            for bus in buses_of(device):
+                if bus.is_connected:
+                    bus.disconnect(getattr(device.config, "disable_torque_on_disconnect", True))
+    except Exception as error:  # noqa: BLE001 - the other devices must be released too
+        print(f"onbeat: the {what} could not be released: {one_line(error)}; switch its power off", file=sys.stderr)
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__

@@ -1,0 +1,168 @@
+"""lerobot-record's command line as `onbeat record` takes it: which flags are the robot's, and what the others mean.
+
+Imports no lerobot: the supervisor needs none. `--robot.*` and `--teleop.*` go to the control process as they are, where
+lerobot's own classes parse them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from control.config import DatasetFlags, RecordConfig
+from transport import flags
+from transport.dataset_spec import OptionValue
+from transport.errors import UsageError
+
+_SECTIONS = ("robot", "teleop")
+_PLUGINS = "discover_packages_path"
+_IGNORED = "ignored"
+
+
+# Metadata of lerobot-record's flags that mean nothing here; their default None shows that they were not given.
+_NO_DEPTH = {_IGNORED: "depth cameras are not recorded yet"}
+_NO_IMAGE_FILES = {_IGNORED: "no picture is written to a file of its own"}
+_NO_DISPLAY = {_IGNORED: "nothing is displayed yet"}
+_NO_HUB = {_IGNORED: "nothing is uploaded yet"}
+_OWN_WRITER = {_IGNORED: "encoding runs beside the recording, in the writer, always"}
+
+
+@dataclass
+class IgnoredDepthEncoder:
+    # Ignored: depth cameras are not recorded yet.
+    vcodec: str | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    pix_fmt: str | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    g: int | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    crf: float | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    preset: str | int | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    fast_decode: int | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    video_backend: str | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    extra_options: dict[str, OptionValue] | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    depth_min: float | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    depth_max: float | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    shift: float | None = field(default=None, metadata=_NO_DEPTH)
+    # Ignored.
+    use_log: bool | None = field(default=None, metadata=_NO_DEPTH)
+
+
+@dataclass
+class RobotDatasetFlags(DatasetFlags):
+    # Name of the dataset, owner/name; a time stamp is added unless --dataset.no_stamp.
+    repo_id: str = ""
+    # What is done, in words, for example "Pick the cube and lift it".
+    single_task: str = ""
+    # Frames per second.
+    fps: int | None = 30
+    # Seconds between two episodes in which nothing is recorded; the robot follows its teleoperator.
+    reset_time_s: float = 60
+    # Episodes to keep.
+    num_episodes: int = 50
+    # Cameras become video files; false, one PNG a picture, is refused.
+    video: bool | None = None
+    # Ignored: nothing is uploaded yet.
+    private: bool | None = field(default=None, metadata=_NO_HUB)
+    # Ignored: nothing is uploaded yet.
+    tags: list[str] | None = field(default=None, metadata=_NO_HUB)
+    # Ignored: no picture is written to a file of its own.
+    num_image_writer_processes: int | None = field(default=None, metadata=_NO_IMAGE_FILES)
+    # Ignored: no picture is written to a file of its own.
+    num_image_writer_threads_per_camera: int | None = field(default=None, metadata=_NO_IMAGE_FILES)
+    # Ignored: encoding runs beside the recording, in the writer, always.
+    video_encoding_batch_size: int | None = field(default=None, metadata=_OWN_WRITER)
+    # Ignored: encoding runs beside the recording, in the writer, always.
+    streaming_encoding: bool | None = field(default=None, metadata=_OWN_WRITER)
+    # Ignored: encoding runs beside the recording, in the writer, always.
+    encoder_queue_maxsize: int | None = field(default=None, metadata=_OWN_WRITER)
+    # Ignored: depth cameras are not recorded yet.
+    depth_encoder: IgnoredDepthEncoder = field(default_factory=IgnoredDepthEncoder)
+
+
+@dataclass
+class RobotRecordConfig(RecordConfig):
+    # The dataset, with the names and defaults of lerobot-record.
+    dataset: RobotDatasetFlags = field(default_factory=RobotDatasetFlags)
+    # Ignored: nothing is displayed yet.
+    display_data: bool | None = field(default=None, metadata=_NO_DISPLAY)
+    # Ignored: nothing is displayed yet.
+    display_mode: str | None = field(default=None, metadata=_NO_DISPLAY)
+    # Ignored: nothing is displayed yet.
+    display_ip: str | None = field(default=None, metadata=_NO_DISPLAY)
+    # Ignored: nothing is displayed yet.
+    display_port: int | None = field(default=None, metadata=_NO_DISPLAY)
+    # Ignored: nothing is displayed yet.
+    display_compressed_images: bool | None = field(default=None, metadata=_NO_DISPLAY)
+
+
+def has_robot(argv: Sequence[str]) -> bool:
+    """Whether a lerobot robot is asked for."""
+    return any(_section(token) == "robot" for token in argv)
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags of robot and teleoperator, and the rest.
+
+    Raises:
+        UsageError: flags of a gymnasium environment beside a robot's.
+    """
+    ours: list[str] = []
+    theirs: list[str] = []
+    into = ours
+    for token in argv:
+        if token.startswith("--"):
+            name = token[2:].partition("=")[0]
+            if _section(token) == "env":
+                raise UsageError(f"--{name} and --robot.* found together; record an environment or a robot")
+            into = theirs if _section(token) in _SECTIONS or name.endswith(_PLUGINS) else ours
+        # A value that stands apart goes with its flag.
+        into.append(token)
+    return theirs, ours
+
+
+def parse(argv: Sequence[str]) -> RobotRecordConfig:
+    """Read the flags that are not the robot's, and say which of them mean nothing here.
+
+    Raises:
+        UsageError: a flag that is unknown, or a value that cannot be.
+    """
+    about = "record a lerobot robot; --robot.* and --teleop.* are lerobot-record's own, see lerobot-record --help"
+    config = flags.parse(RobotRecordConfig, argv, prog="onbeat record --robot.type=...", about=about)
+    dataset = config.dataset
+    if not dataset.repo_id:
+        raise UsageError("no --dataset.repo_id found, expected owner/name")
+    if dataset.video is False:
+        raise UsageError("--dataset.video=false found; onbeat stores cameras as video only, leave it away")
+    if dataset.push_to_hub:
+        raise UsageError(
+            "--dataset.push_to_hub=true found, which this version cannot do yet; record, then "
+            "LeRobotDataset(repo_id, root=...).push_to_hub()"
+        )
+    for line in ignored(config):
+        print(line)
+    return config
+
+
+def ignored(config: Any, prefix: str = "") -> list[str]:
+    """One line for each flag that was given and means nothing here."""
+    lines = []
+    for each in fields(config):
+        value, name = getattr(config, each.name), f"{prefix}{each.name}"
+        if hasattr(value, "__dataclass_fields__"):
+            lines += ignored(value, f"{name}.")
+        elif _IGNORED in each.metadata and value is not None:
+            lines.append(f"--{name} is ignored: {each.metadata[_IGNORED]}")
+    return lines
+
+
+def _section(token: str) -> str:
+    return token[2:].partition("=")[0].partition(".")[0] if token.startswith("--") else ""
