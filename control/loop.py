@@ -19,15 +19,13 @@ from control.errors import SessionAborted
 from control.overruns import MissedRule
 from control.pacer import Pacer
 from control.protections import Protections, Unprotected
+from control.room import Room
 from control.session_rules import SessionRules
 from control.source import Draft, Source
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
 from transport.ring import LogRing, Slot
 
-# After the ring was full, the next episode waits until it is drained to this part, for at most this long.
-_DRAINED = 0.5
-_DRAIN_LIMIT_S = 120
 _DRAIN_POLL_NS = 20_000_000
 
 
@@ -79,6 +77,7 @@ class SessionLoop:
         self._protections = protections or Unprotected(paced=pacer.fps > 0)
         self._missed_rule = missed_rule or MissedRule()
         self._log = log
+        self._room = Room(ring)
         self._session = SessionRules(plan.num_episodes, plan.reset_ticks)
         self._episode_id = 0
         self._abort_reason = ""
@@ -118,6 +117,7 @@ class SessionLoop:
         self._append(EpisodeBegan(self._episode_id, self._plan.task_of(self._episode_id)))
         account = TimeAccount(self._ring, self._clock, self._pacer.fps)
         failure: BaseException | None = None
+        full = False
         reason, detail, stop = EndReason.ABORTED, "", False
         try:
             self._set_phase(Phase.RESETTING)
@@ -130,6 +130,7 @@ class SessionLoop:
             finally:
                 self._protections.episode_ended()
         except _RingFull:
+            full = True
             detail = (
                 f"frame {rules.frames} and all later ones are not recorded: the log ring was full, the writer away or "
                 "too slow, and the spill file full, too slow or off"
@@ -154,6 +155,7 @@ class SessionLoop:
         if failure is not None:
             raise failure
         self._missed_rule.check_progress()
+        self._room.take_ended(full=full)
 
     def _record(self, rules: EpisodeRules, account: TimeAccount, slot: Slot) -> tuple[EndReason, bool]:
         source, ring, board, pacer = self._source, self._ring, self._board, self._pacer
@@ -219,16 +221,12 @@ class SessionLoop:
 
     def _wait_for_room(self) -> None:
         """Between episodes: let the writer catch up if the ring ran full."""
-        limit_ns = self._clock.now_ns() + _DRAIN_LIMIT_S * 1_000_000_000
-        while self._ring.fill_slots > self._ring.slot_count * _DRAINED:
+        while self._room.is_short(self._clock.now_ns()):
             self._set_phase(Phase.WAITING_FOR_WRITER)
             if self._abort_reason:
                 raise SessionAborted(self._abort_reason)
-            if self._board.take_events().stop or self._clock.now_ns() > limit_ns:
-                raise OnbeatError(
-                    f"the writer did not catch up: {self._ring.fill_slots} records wait in the log ring; use a faster "
-                    "codec (--dataset.rgb_encoder.vcodec), fewer or smaller cameras, or a larger --publisher.ring_s"
-                )
+            if self._board.take_events().stop:
+                raise SessionAborted("stopped while waiting for the writer to catch up")
             self._clock.sleep_until_ns(self._clock.now_ns() + _DRAIN_POLL_NS)
 
     def _append(self, event: Event) -> None:
