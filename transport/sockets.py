@@ -21,7 +21,7 @@ _CURVE_BYTES = 64
 # What the writer says is small; what it hears is at most one picture in a part.
 _MAX_CONTROL_BYTES = 1 << 21
 MAX_PART_BYTES = schema.MAX_PART_BYTES + _CURVE_BYTES
-# Makes libzmq ask the ZAP handler of the context (writer/doorkeeper.py) about every key.
+# Makes libzmq ask the ZAP handler of the context (writer/doorkeeper.py) about every connection.
 ZAP_DOMAIN = b"onbeat"
 
 # Of libzmq's ZMQ_PROTOCOL_ERROR_*, as its monitor gives them.
@@ -60,7 +60,10 @@ def publisher_socket(
 
 
 def writer_socket(context: zmq.Context[zmq.Socket[bytes]], pair: KeyPair | None = None) -> zmq.Socket[bytes]:
-    """A ROUTER, not yet bound. With a `pair` only peers that encrypt for it, and whom the ZAP handler knows, get in."""
+    """A ROUTER, not yet bound. Whom the context's ZAP handler does not know is not let in.
+
+    With a `pair` only peers get so far that encrypt for it.
+    """
     socket = context.socket(zmq.ROUTER)
     _limits(socket, MAX_PART_BYTES)
     socket.setsockopt(zmq.BACKLOG, _BACKLOG)
@@ -72,7 +75,9 @@ def writer_socket(context: zmq.Context[zmq.Socket[bytes]], pair: KeyPair | None 
         require_curve()
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret.encode())
-        socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+    # With a domain libzmq asks about everybody, and takes nobody who greets as it did before version 3 of its protocol:
+    # to those, any byte is the beginning of a message.
+    socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
     return socket
 
 

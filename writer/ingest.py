@@ -30,6 +30,8 @@ from writer.refusals import Refusals
 _BEAT_S = 0.25
 _FETCH_INTERVAL_S = 0.01
 _MESSAGES_A_TURN = 64
+# Who it is from, header, row, pictures.
+_MAX_PARTS = 3 + handshake.MAX_CAMERAS
 # A recorder whose supervisor is gone and that says nothing for so long will not come back.
 _ORPHAN_SILENCE_S = 15.0
 # Somebody else may have the writer when its recorder has been silent for so long; less if nothing was recorded yet.
@@ -96,6 +98,7 @@ class Ingest:
 
     def _bind(self, address: str, key_folder: Path | None) -> None:
         pair = None if key_folder is None else keys.load_writer(key_folder)
+        self._with_keys = pair is not None
         self._socket = sockets.writer_socket(self._context, pair)
         self._doorkeeper = Doorkeeper(
             self._context,
@@ -103,7 +106,7 @@ class Ingest:
             self._refusals,
             limits.strangers_allowed(limits.raise_file_limit()),
             None if key_folder is None else lambda: keys.load_allowed(key_folder),
-            lambda now_s: self._memory.check(limits.used_bytes(), now_s),
+            self._memory.check,
         )
         self._doorkeeper.start()
         try:
@@ -121,6 +124,8 @@ class Ingest:
             identity, header = frames[0].bytes, frames[1]
             try:
                 try:
+                    if len(frames) > _MAX_PARTS:
+                        raise CodecError("more parts than any record has")
                     message = msg.unpack(header.buffer)
                 except CodecError:
                     self._refusals.message("not a message")
@@ -131,7 +136,7 @@ class Ingest:
                     self._doorkeeper.throw_out(_fd(header), "said what no recorder says")
 
     def _next_message(self) -> list[zmq.Frame] | None:
-        """The next message; of one with more parts than any record has, the first ones."""
+        """The next message; of one with more parts than any record has, the first ones and one too many."""
         try:
             frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
         except zmq.Again:
@@ -139,7 +144,7 @@ class Ingest:
         # The parts of a message arrive together, or not at all.
         while self._socket.getsockopt(zmq.RCVMORE):
             frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-            if len(frames) < 3 + handshake.MAX_CAMERAS:
+            if len(frames) <= _MAX_PARTS:
                 frames.append(frame)
         return frames
 
@@ -168,7 +173,10 @@ class Ingest:
     # -- who is recorded -----------------------------------------------------------------------------------------
 
     def _hello(self, peer: bytes, header: zmq.Frame, hello: msg.Hello) -> None:
-        key = _user_id(header)
+        if _fd(header) < 0:
+            self._refusals.message("from ZeroMQ of another time")
+            raise CodecError("a HELLO without a connection")
+        key = str(header.get("User-Id")) if self._with_keys else ""
         connection = self._doorkeeper.let_in(_fd(header))
         try:
             if self._open is not None and self._open.session.session_id != hello.session_id:
@@ -330,16 +338,14 @@ class Ingest:
 
 
 def _fd(frame: zmq.Frame) -> int:
-    """libzmq's file descriptor of the connection that a message came over; it may be closed by now."""
-    return int(frame.get(zmq.SRCFD))
+    """libzmq's file descriptor of the connection that a message came over, which may be closed by now; -1 if unknown.
 
-
-def _user_id(frame: zmq.Frame) -> str:
-    """The key that the peer has proved to have, as the doorkeeper noted it; empty without keys."""
+    Unknown it is for those who greet as ZeroMQ did before version 3 of its protocol.
+    """
     try:
-        return str(frame.get("User-Id"))
+        return int(frame.get(zmq.SRCFD))
     except zmq.ZMQError:
-        return ""
+        return -1
 
 
 def _ring_bell(fd: int) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 _MAX_STRANGERS = 512
 _PATIENCE_S = 2.0
+_TIDY_S = 1.0
+_TIDY_ABOVE_BYTES = 64 << 20
 _M_ARENA_MAX = -8
 _ARENAS = 2
 
@@ -63,17 +65,31 @@ class MemoryWatch:
 
     Args:
         limit_bytes: resident memory.
+        measure: resident memory now, in bytes.
         relieve: frees what it can.
         give_up: ends the process, which costs a restart and a FETCH.
     """
 
-    def __init__(self, limit_bytes: int, relieve: Callable[[], None], give_up: Callable[[int], None]) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(
+        self,
+        limit_bytes: int,
+        relieve: Callable[[], None],
+        give_up: Callable[[int], None],
+        measure: Callable[[], int] = used_bytes,
+    ) -> None:
+        self._limit_bytes, self._measure = limit_bytes, measure
         self._relieve, self._give_up = relieve, give_up
         self._above_since_s: float | None = None
+        self._tidied_bytes, self._next_tidy_s = 0, 0.0
 
-    def check(self, used: int, now_s: float) -> None:
-        """Act on `used` bytes; `now_s` is of a clock that never steps."""
+    def check(self, now_s: float) -> None:
+        """Measure and act; `now_s` is of a clock that never steps."""
+        used = self._measure()
+        if now_s >= self._next_tidy_s and used > self._tidied_bytes + _TIDY_ABOVE_BYTES:
+            # What peers had sent in bursts is free by now, and the allocator would keep it.
+            self._next_tidy_s = now_s + _TIDY_S
+            give_memory_back()
+            used = self._tidied_bytes = self._measure()
         if used <= self._limit_bytes:
             self._above_since_s = None
             return
