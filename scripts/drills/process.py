@@ -92,6 +92,7 @@ class OnbeatProcess:
             code = self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {limit_s:g} s:\n{self.output}") from None
+        self._reader.join(10)
         return code
 
     def drain(self, limit_s: float = 100) -> None:
