@@ -93,6 +93,8 @@ MESSAGES: st.SearchStrategy[msg.Message] = st.one_of(
     st.builds(msg.Data, *[NUMBERS] * 7, CRCS),
     st.builds(msg.Gap, *[NUMBERS] * 4, TEXT),
     st.builds(msg.Bye, NUMBERS),
+    st.builds(msg.Probe, NUMBERS),
+    st.builds(msg.Probed, NUMBERS, NUMBERS),
     st.builds(msg.Welcome, NUMBERS, NUMBERS, TEXT),
     st.builds(msg.Refused, NUMBERS, TEXT),
     st.builds(msg.Fetch, *[NUMBERS] * 5),
