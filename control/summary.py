@@ -18,6 +18,7 @@ class Summary:
     """
 
     requested: int
+    repo_id: str = ""
     root: str = ""
     frames: int = 0
     missing_frames: int = 0
@@ -61,10 +62,5 @@ class Summary:
             f"missing   {self.missing_frames}",
             *(f"problem   {problem}" for problem in self.problems),
             f"check     onbeat verify {self.root}",
-            f"open      LeRobotDataset('{_repo_id(self.root)}', root='{self.root}')",
+            f"open      LeRobotDataset('{self.repo_id}', root='{self.root}')",
         ]
-
-
-def _repo_id(root: str) -> str:
-    parts = root.rstrip("/").split("/")
-    return "/".join(parts[-2:])

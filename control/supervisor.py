@@ -102,7 +102,7 @@ class Supervisor:
         self._tones = Tones(settings.play_sounds, display.bell, display.warn)
         self._progress = (0, 0.0)
         self._stops = 0
-        self._summary = Summary(requested=settings.num_episodes)
+        self._summary = Summary(requested=settings.num_episodes, repo_id=settings.spec.repo_id)
 
     def run(self) -> Summary:
         """Supervise until everything recorded is in the dataset, or cannot get there.

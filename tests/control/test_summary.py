@@ -12,13 +12,13 @@ def final(episode: int, state: str, *, index: int = -1, frames: int = 10, missin
 
 
 def test_committed_episodes_are_counted_once() -> None:
-    summary = Summary(requested=2, root="/data/me/pick")
+    summary = Summary(requested=2, repo_id="me/pick", root="/data/pick")
     for message in (final(0, "committed", index=0), final(1, "discarded"), final(2, "committed", index=1)):
         summary.episode(message)
         summary.episode(message)  # the writer says it again after a reconnection
     assert (summary.episodes, summary.frames, summary.missing_frames, summary.exit_code) == (2, 20, 0, 0)
     assert "episodes  2 (1 discarded)" in summary.lines()
-    assert "open      LeRobotDataset('me/pick', root='/data/me/pick')" in summary.lines()
+    assert "open      LeRobotDataset('me/pick', root='/data/pick')" in summary.lines()
 
 
 def test_what_is_not_in_the_dataset_is_named_and_fails_the_command() -> None:
