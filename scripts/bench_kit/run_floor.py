@@ -24,7 +24,7 @@ def main() -> int:
     config = json.loads(Path(sys.argv[1]).read_text())
     fps, timing = config["load"]["fps"], TimingFlags()
     ticks = np.zeros(config["ticks"], TICK_DTYPE)
-    ring = LogRing.create(Schema((Stream("action", "float32", (1,)),)), seconds=0, fps=fps)
+    ring = LogRing.create(Schema((Stream("action", "float32", (1,)),)), seconds=1, fps=fps)
     pacer = Pacer(fps, SystemClock(int(timing.spin_us * 1000)))
     with RealTime(timing, ring, paced=True) as protections:
         protections.before_episode()
