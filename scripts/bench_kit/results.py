@@ -8,7 +8,13 @@ from typing import Any
 
 VOID_FLOOR_US = 100.0
 SYSTEMS = ("onbeat", "lerobot", "floor")
-_COUNTS = f"{'':<9}{'fps':>10}{'missed':>9}{'lost':>9}{'drift s':>10}{'gap ms':>10}{'cpu s/1000 + commit':>22}{'memory MB':>12}"
+_COUNTS = f"{'':<9}" + "".join(
+    f"{title:>{width}}"
+    for title, width in (
+        ("fps", 10), ("missed", 9), ("lost", 9), ("drift s", 10), ("gap ms", 10),
+        ("cpu s/1000 + commit", 22), ("memory MB", 12),
+    )
+)  # fmt: skip
 _SPREADS = ("period_error_us", "lateness_us", "action_us")
 
 
