@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import textwrap
@@ -10,6 +11,7 @@ from pathlib import Path
 import onbeat_process as run
 import outcome
 import pytest
+from hdrh.histogram import HdrHistogram
 
 from transport.schema import LoopFlag
 
@@ -119,6 +121,13 @@ def test_an_episode_with_too_many_missed_slots_is_said_marked_and_reported(tmp_p
     assert " by teleop (up to " in line
     missed = int(outcome.telemetry(root, 0)["missed_slots"].sum())
     assert line.startswith(f"{missed} of {missed + 60} slots missed")
+    facts = json.loads((root / "meta/onbeat/episode-000000.json").read_text())
+    encoded = {name: camera["busy_us"]["count"] for name, camera in facts["encoding"]["cameras"].items()}
+    assert encoded == {"observation.images.front": 60, "observation.images.wrist": 60}
+    assert facts["encoding"]["ingest_cpu_us_per_frame"] > 0
+    late = HdrHistogram.decode(facts["timing"]["lateness_ns_hdr"])
+    assert late.get_total_count() == facts["timing"]["lateness_us"]["count"] == missed + 60
+    assert late.get_max_value() == pytest.approx(facts["timing"]["lateness_us"]["max"] * 1000, rel=1e-3)
     code, output = run.onbeat(tmp_path, "report", str(root))
     assert code == 0, output
     assert f"{missed} of {missed + 60} slots were missed" in output
