@@ -23,6 +23,7 @@ from control.session import SessionSettings
 from control.source import Source
 from control.teleoperator import Teleoperator
 from transport.errors import UsageError
+from transport.records import EpisodeBegan
 from transport.link import Link
 
 _DEFAULT_FPS = 30
@@ -93,6 +94,7 @@ def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
             f"--dataset.episode_time_s={dataset.episode_time_s:g} and --dataset.reset_time_s="
             f"{dataset.reset_time_s:g} found, expected a positive number and one from 0"
         )
+    EpisodeBegan(0, dataset.single_task).pack()  # a task that is too long is refused here, not in the first episode
     episode = EpisodeConfig(
         max_ticks=max(round(dataset.episode_time_s * fps), 1),
         steps_after_success=config.episode.number_of_steps_after_success,

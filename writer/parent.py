@@ -193,7 +193,8 @@ class WriterParent:
         if "log" in message:
             self._log(message["log"])
         elif "listening" in message:
-            self._log(f"listening at {message['listening']}")
+            if self._base is not None:  # a local writer's address concerns nobody
+                self._log(f"listening at {message['listening']}")
         elif "failed" in message:
             self._failure = message["failed"]
         elif "open" in message and self._closing is not None:
