@@ -12,6 +12,7 @@ _ABOUT = {
     "doctor": "what this machine grants and sustains, and whether a load can be recorded on it",
     "report": "how well the loop kept its beat, as a page with pictures",
     "verify": "decode a dataset's videos and compare them with its rows",
+    "compact": "turn a dataset of many files into one of few, proved equal",
     "recover": "finish what a crash left beside a dataset, and say what is lost",
     "loadtest": "certify a machine with a load as heavy as the real one, without a robot",
 }

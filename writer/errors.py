@@ -7,7 +7,8 @@ OnbeatError (transport.errors)
 │   └── DatasetMismatchError  the dataset on disk is not the one that the session describes
 ├── JournalError              a journal that cannot be read or written
 ├── EncoderError              an encoder failed while recording
-└── CommitError               an episode could not be put into the dataset; its journal is kept
+├── CommitError               an episode could not be put into the dataset; its journal is kept
+└── CompactError              a compacted copy is not equal to the dataset, which is kept
 """
 
 from __future__ import annotations
@@ -37,3 +38,7 @@ class EncoderError(OnbeatError):
 
 class CommitError(OnbeatError):
     """The episode could not be put into the dataset; its journal is kept and named."""
+
+
+class CompactError(OnbeatError):
+    """The compacted copy of a dataset is not equal to it; the dataset is left as it was."""

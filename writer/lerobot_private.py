@@ -18,6 +18,7 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 from lerobot.configs import DepthEncoderConfig, RGBEncoderConfig, infer_depth_unit
+from lerobot.datasets.aggregate import aggregate_datasets
 from lerobot.datasets.compute_stats import (
     aggregate_stats,
     auto_downsample_height_width,
@@ -34,7 +35,7 @@ from lerobot.utils.utils import SuppressProgressBars, unflatten_dict
 from transport.dataset_spec import DatasetSpec
 from transport.schema import Kind, Schema, Stream
 from writer.episode import FinishedEpisode
-from writer.errors import CommitError
+from writer.errors import CommitError, CompactError
 from writer.video_read import DEPTH, RGB, decode_frames, demux_count, video_facts
 
 WriteVideo = Callable[[str, Path], None]
@@ -258,3 +259,27 @@ def aggregate_episode_stats(root: Path) -> dict[str, Any]:
             stats.append(unflatten_dict(flat))
     nested: dict[str, Any] = serialize_dict(aggregate_stats(stats))
     return nested
+
+
+def concatenate_files(root: Path, tree: Path) -> None:
+    """Write the dataset at `root` into `tree`, which must not exist, with as few files as its own limits on their sizes
+    allow; no video is encoded again. It is lerobot's merge, of one dataset.
+
+    Raises:
+        CompactError: lerobot cannot, for example because videos of a camera were encoded differently.
+    """
+    info = load_info(root)
+    av.logging.set_libav_level(av.logging.ERROR)
+    name = f"local/{root.name}"
+    try:
+        aggregate_datasets(
+            [name],
+            name,
+            roots=[root],
+            aggr_root=tree,
+            data_files_size_in_mb=info.data_files_size_in_mb,
+            video_files_size_in_mb=info.video_files_size_in_mb,
+            chunk_size=info.chunks_size,
+        )
+    except (ValueError, av.FFmpegError) as error:
+        raise CompactError(f"lerobot cannot concatenate {root}, nothing was changed: {error}") from error

@@ -18,6 +18,7 @@ import pytest
 import stock
 from lerobot.configs import DepthEncoderConfig, RGBEncoderConfig, infer_depth_unit
 from lerobot.datasets import compute_stats, dataset_metadata, dataset_writer, depth_utils, io_utils, utils
+from lerobot.datasets.aggregate import aggregate_datasets
 from lerobot.datasets.dataset_metadata import LeRobotDatasetMetadata
 from lerobot.datasets.dataset_writer import DatasetWriter
 from lerobot.utils.constants import DEFAULT_FEATURES
@@ -62,6 +63,11 @@ def test_version() -> None:
         (io_utils.load_stats, "local_dir"),
         (io_utils.load_tasks, "local_dir"),
         (infer_depth_unit, "dtype"),
+        (
+            aggregate_datasets,
+            "repo_ids aggr_repo_id roots aggr_root data_files_size_in_mb video_files_size_in_mb chunk_size "
+            "concatenate_videos concatenate_data",
+        ),
     ],
 )
 def test_signatures(function: Callable[..., object], parameters: str) -> None:
@@ -80,6 +86,8 @@ def test_every_lerobot_import_of_the_module_is_known_here() -> None:
         "lerobot.configs.DepthEncoderConfig",
         "lerobot.configs.RGBEncoderConfig",
         "lerobot.configs.infer_depth_unit",
+        "lerobot.datasets.aggregate.aggregate_datasets",
+        "lerobot.datasets.compute_stats.aggregate_stats",
         "lerobot.datasets.compute_stats.auto_downsample_height_width",
         "lerobot.datasets.compute_stats.get_feature_stats",
         "lerobot.datasets.compute_stats.sample_indices",
@@ -90,7 +98,9 @@ def test_every_lerobot_import_of_the_module_is_known_here() -> None:
         "lerobot.datasets.io_utils.load_info",
         "lerobot.datasets.io_utils.load_stats",
         "lerobot.datasets.io_utils.load_tasks",
+        "lerobot.datasets.utils.serialize_dict",
         "lerobot.utils.utils.SuppressProgressBars",
+        "lerobot.utils.utils.unflatten_dict",
     }
 
 
