@@ -116,6 +116,14 @@ def parse(argv: Sequence[str]) -> RobotFlags:
         parsed = flags.parse(RobotFlags, rest, prog="onbeat record", about="")
     except (PluginLoadError, ValueError) as error:
         raise UsageError(one_line(error)) from error
+    except UsageError as error:
+        # A configuration class says why it refuses a value at the bottom of draccus's chain.
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if type(cause) is not ValueError:
+            raise
+        raise UsageError(f"{one_line(cause)}; see onbeat record --help") from error
     if parsed.teleop is None:
         raise UsageError("--robot.* found without --teleop.type; a robot is recorded while somebody moves it")
     return parsed

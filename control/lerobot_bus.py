@@ -34,7 +34,7 @@ class BusLimits:
         """Reads in this block cost at most `limit_ns` together, failures and repetitions included."""
         deadline_ns = self._now_ns() + limit_ns
         for bus in self._buses:
-            bus.deadline_ns = deadline_ns
+            bus.deadline_ns, bus.last_result = deadline_ns, None
         try:
             yield
         finally:
@@ -48,7 +48,7 @@ class _LimitedBus:
     def __init__(self, bus: Any, now_ns: Callable[[], int]) -> None:
         self._port, self._now_ns, self._success = bus.port_handler, now_ns, bus._comm_success
         self._set_wait, self._exchange = self._port.setPacketTimeout, bus.sync_reader.txRxPacket
-        self._last_result: Any = None
+        self.last_result: Any = None
         self.deadline_ns: int | None = None
         self._read = self._port.readPort
         self._port.setPacketTimeout = self.set_wait
@@ -69,11 +69,11 @@ class _LimitedBus:
 
     def exchange(self) -> Any:
         if self.deadline_ns is not None:
-            if self._last_result not in (None, self._success) and self._now_ns() >= self.deadline_ns:
-                return self._last_result
+            if self.last_result not in (None, self._success) and self._now_ns() >= self.deadline_ns:
+                return self.last_result
             self._port.ser.reset_input_buffer()
-        self._last_result = self._exchange()
-        return self._last_result
+        self.last_result = self._exchange()
+        return self.last_result
 
 
 def _limited(bus: Any, now_ns: Callable[[], int]) -> _LimitedBus:
