@@ -57,8 +57,10 @@ class Watch:
             for pid in pids:
                 cpu_s = _cpu_s(pid)
                 if cpu_s is not None:
-                    # Between fork and exec a child looks like its parent, so the newest word counts.
-                    self._roles[pid] = _role(pid)
+                    # Between fork and exec a child looks like its parent, and once ended like nobody.
+                    role = _role(pid)
+                    if role is not None or pid not in self._roles:
+                        self._roles[pid] = role or "others"
                     self._cpu[pid].append((time.monotonic(), cpu_s))
             if not self.memory_mb and time.monotonic() >= self._memory_at_s:
                 self._read_memory(pids)
@@ -67,7 +69,7 @@ class Watch:
         found: dict[str, float] = defaultdict(float)
         for pid in pids:
             ring_kb, other_kb = _proportional_kb(pid)
-            found[self._roles.get(pid, _role(pid))] += other_kb / 1024
+            found[self._roles.get(pid, "others")] += other_kb / 1024
             if ring_kb:
                 found["ring"] += ring_kb / 1024
         self.memory_mb = {role: round(value, 1) for role, value in found.items()}
@@ -85,15 +87,15 @@ def _below(pid: int) -> list[int]:
     return found
 
 
-def _role(pid: int) -> str:
+def _role(pid: int) -> str | None:
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     except (FileNotFoundError, ProcessLookupError):
-        return "others"
+        return None
     for word in words:
         if word in _ROLES:
             return _ROLES[word]
-    return "supervisor" if "loadtest" in words else "others"
+    return "supervisor" if "loadtest" in words else None
 
 
 def _cpu_s(pid: int) -> float | None:
