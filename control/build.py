@@ -23,8 +23,8 @@ from control.session import SessionSettings
 from control.source import Source
 from control.teleoperator import Teleoperator
 from transport.errors import UsageError
-from transport.records import EpisodeBegan
 from transport.link import Link
+from transport.records import EpisodeBegan
 
 _DEFAULT_FPS = 30
 _BUILT_IN = "onbeat/"
