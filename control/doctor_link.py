@@ -100,6 +100,8 @@ def _handshake(address: str, keys: RecorderKeys | None, timeout_s: float) -> tup
             refused = why_refused(event, with_keys=keys is not None)
             if refused is not None:
                 return None, refused
+    if keys is not None:
+        return None, "it does not answer to --writer.keys: they hold the key of another writer, or it is not a writer"
     return None, "something listens there that does not speak as a writer does; check address and port"
 
 

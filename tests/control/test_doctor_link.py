@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from control.doctor_link import probe_link
 from transport.errors import UsageError
 from transport.keys import KeyPair, RecorderKeys, make_pair
 from transport.sockets import writer_socket
+from writer.doorkeeper import Doorkeeper
+from writer.refusals import Refusals
 
 
 @pytest.fixture
@@ -19,10 +22,19 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
         yield context
 
 
-def listen(context: zmq.Context[zmq.Socket[bytes]], address: str, pair: KeyPair | None = None) -> zmq.Socket[bytes]:
-    socket = writer_socket(context, pair)
-    socket.bind(address)
-    return socket
+@contextmanager
+def listen(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, pair: KeyPair | None = None, known: str = ""
+) -> Iterator[zmq.Socket[bytes]]:
+    """A writer's socket with its doorkeeper, who knows one recorder by its public key."""
+    with writer_socket(context, pair) as bound:
+        doorkeeper = Doorkeeper(context, bound, Refusals(), 100, None if pair is None else lambda: {known: "robot"})
+        doorkeeper.start()
+        try:
+            bound.bind(address)
+            yield bound
+        finally:
+            doorkeeper.stop()
 
 
 def at(bound: zmq.Socket[bytes]) -> str:
@@ -69,12 +81,14 @@ def test_something_else_that_listens_is_no_writer() -> None:
 
 
 def test_a_writer_with_keys_wants_them(context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    pair = make_pair()
-    with listen(context, "tcp://127.0.0.1:*", pair) as writer:
+    pair, robot = make_pair(), make_pair()
+    with listen(context, "tcp://127.0.0.1:*", pair, robot.public) as writer:
         assert "set --writer.keys" in probe_link(at(writer)).error
-        keys = RecorderKeys(make_pair(), pair.public)
-        # Without a ZAP handler libzmq lets everybody in who encrypts for the writer.
-        assert probe_link(at(writer), keys).error == ""
+        assert probe_link(at(writer), RecorderKeys(robot, pair.public)).error == ""
+        stranger = RecorderKeys(make_pair(), pair.public)
+        assert "does not know this recorder's key" in probe_link(at(writer), stranger).error
+        mistaken = RecorderKeys(robot, make_pair().public)
+        assert "key of another writer" in probe_link(at(writer), mistaken, timeout_s=0.5).error
 
 
 def test_a_writer_without_keys_wants_none(context: zmq.Context[zmq.Socket[bytes]]) -> None:
