@@ -21,7 +21,7 @@ def messages_damaged(stage: Stage) -> Result:
     with remote_writer(stage) as far:
         mitm = Mitm(far.port, stage.rng, 0.05)
         try:
-            flags = (*far.flags, f"--writer.address=tcp://127.0.0.1:{mitm.port}")
+            flags = (*far.flags, f"--writer.address=tcp://127.0.0.1:{mitm.port}", "--writer.allow_slow=true")
             with stage.record(*flags, SLOW, episodes=2, local=False) as run:
                 code = run.process.finish(150)
                 run.process.drain()
