@@ -92,6 +92,7 @@ class TimingFlags:
         for name in ("realtime", "lock_memory", "cpu_awake"):
             if getattr(self, name) == "False":
                 setattr(self, name, "off")
+
     # Seconds after which a robot's camera picture that is repeated for want of a newer one is flagged as stale.
     max_camera_age_s: float = 0.2
     # Seconds after which a camera without a new picture ends the episode and the session.
