@@ -136,7 +136,7 @@ class Fuzz:
 
     def _idle_connections(self, rng: random.Random) -> None:
         peers: list[socket.socket] = []
-        while (peer := self._greeted(rng) if rng.random() < 0.5 else self._connected()) is not None:
+        while (peer := self._greeted(rng) if rng.random() < 0.1 else self._connected()) is not None:
             peers.append(peer)
             self.done["idle connections"] += 1
             if len(peers) > self._idle:
@@ -163,8 +163,11 @@ class Fuzz:
         if peer is not None:
             with contextlib.suppress(OSError):
                 peer.sendall(_GREETING + _framed(_READY, _COMMAND))
-                if rng.random() < 0.2:
-                    peer.recv(4096)
+                # Who goes on before the writer is ready has broken the handshake; some do.
+                if rng.random() < 0.9:
+                    answer = b""
+                    while len(answer) <= len(_GREETING) and (more := peer.recv(4096)):
+                        answer += more
         return peer
 
     # -- messages ------------------------------------------------------------------------------------------------

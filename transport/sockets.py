@@ -75,6 +75,8 @@ def writer_socket(context: zmq.Context[zmq.Socket[bytes]], pair: KeyPair | None 
         require_curve()
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.CURVE_SECRETKEY, pair.secret.encode())
+        # Without anybody to ask, libzmq would let in whoever has any key at all.
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     # With a domain libzmq asks about everybody, and takes nobody who greets as it did before version 3 of its protocol:
     # to those, any byte is the beginning of a message.
     socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)

@@ -1,11 +1,12 @@
 """Considers one HELLO at a time, in a thread of its own: a codec is measured for seconds, and meanwhile ingest serves.
 
-Being refused must not be a way to keep a writer busy: after a check that ended in a refusal, the next one waits twice
-as long as that one took.
+Being refused must not be a way to keep a writer busy: checks that end in a refusal may take a third of the time, and
+ten seconds on top for people who try one flag after the other.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -18,7 +19,8 @@ from transport.messages import Hello
 from writer import handshake
 from writer.handshake import Session
 
-_COOLING = 2.0
+_PART = 1 / 3
+_ON_TOP_S = 10.0
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Admission:
         self.candidate: Candidate | None = None
         self._answer: Answer | None = None
         self._thread: threading.Thread | None = None
-        self._closed_until_s = float("-inf")
+        self._wasted_s, self._wasted_at_s = 0.0, clock()
 
     def ask(self, candidate: Candidate) -> None:
         """Begin to consider, or note where a recorder is that asks again.
@@ -72,9 +74,9 @@ class Admission:
                 raise UsageError("the session was begun with another request; start a new session")
             present.peer, present.connection, present.hello = candidate.peer, candidate.connection, candidate.hello
             return
-        wait_s = self._closed_until_s - self._clock()
+        wait_s = (self._waste(0.0) - _ON_TOP_S) / _PART
         if wait_s > 0:
-            raise UsageError(f"this writer has just refused a request; try again in {wait_s:.0f} s")
+            raise UsageError(f"this writer has refused many requests; try again in {math.ceil(wait_s)} s")
         self.candidate = candidate
         self._thread = threading.Thread(target=self._consider, args=(candidate,), name="admission", daemon=True)
         self._thread.start()
@@ -87,6 +89,13 @@ class Admission:
     def done(self) -> None:
         """The candidate has been answered."""
         self.candidate = None
+
+    def _waste(self, took_s: float) -> float:
+        """Note a check for nothing; how much of such is not yet made up for by the time since."""
+        now_s = self._clock()
+        left_s = self._wasted_s - _PART * (now_s - self._wasted_at_s)
+        self._wasted_s, self._wasted_at_s = max(left_s, 0.0) + took_s, now_s
+        return self._wasted_s
 
     def _consider(self, candidate: Candidate) -> None:
         started_s = self._clock()
@@ -101,7 +110,6 @@ class Admission:
             traceback.print_exc()
             reason = f"the request could not be checked ({type(error).__name__}); the writer's messages have more"
         if session is None:
-            now_s = self._clock()
-            self._closed_until_s = now_s + _COOLING * (now_s - started_s)
+            self._waste(self._clock() - started_s)
         self._answer = Answer(candidate, session, reason)
         self._wake()

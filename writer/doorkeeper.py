@@ -27,7 +27,7 @@ from transport.errors import UsageError
 from transport.sockets import HANDSHAKE_FAILED, why_turned_away
 from writer.refusals import Refusals
 
-_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED | zmq.EVENT_MONITOR_STOPPED
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 _LOOK_MS = 25
 _IDLE_LOOK_MS = 1000
@@ -80,6 +80,7 @@ class Doorkeeper(threading.Thread):
         self._counted = False
         self._guests: dict[int, int] = {}
         self._trusted: int | None = None
+        self._thrown_out: set[int] = set()
         address = f"inproc://doorkeeper-{id(self)}"
         self._watched = watched
         watched.monitor(address, _EVENTS)
@@ -170,6 +171,8 @@ class Doorkeeper(threading.Thread):
                 return True
             if event["event"] == zmq.EVENT_MONITOR_STOPPED:
                 return False
+            if event["endpoint"].startswith(b"ipc:"):
+                continue  # only this user's own processes get so far (transport/sockets.py)
             if event["event"] == zmq.EVENT_ACCEPTED:
                 self._accepted(event["value"])
             elif event["event"] == zmq.EVENT_DISCONNECTED:
@@ -183,7 +186,9 @@ class Doorkeeper(threading.Thread):
     def _left(self, fd: int) -> None:
         with self._lock:
             stranger = self._strangers.pop(fd, None)
-        if stranger is not None and not stranger.has_asked and not self._counted:
+            known = fd in self._guests.values() or fd in self._thrown_out or (stranger and stranger.has_asked)
+            self._thrown_out.discard(fd)
+        if not known and not self._counted:
             self._refusals.connection("left without having said what it wants")
         self._counted = False
 
@@ -194,6 +199,7 @@ class Doorkeeper(threading.Thread):
             return
         self._gone(fd)
         with self._lock:
+            self._thrown_out.discard(fd)
             if cookie in self._guests:
                 return
             self._strangers[fd] = _Connection(cookie, time.monotonic())
@@ -261,6 +267,7 @@ class Doorkeeper(threading.Thread):
                 # From here on it counts as gone, although libzmq has yet to notice.
                 self._strangers.pop(fd, None)
                 self._guests.pop(present or 0, None)
+                self._thrown_out.add(fd)
             with contextlib.suppress(OSError):  # the peer was faster
                 own.shutdown(socket.SHUT_RDWR)
                 self._refusals.connection(reason)
@@ -274,9 +281,13 @@ class _borrowed(contextlib.AbstractContextManager["socket.socket | None"]):
 
     def __init__(self, fd: int) -> None:
         self._socket: socket.socket | None = None
+        own_fd = -1
         try:
-            self._socket = socket.socket(fileno=os.dup(fd))
+            own_fd = os.dup(fd)
+            self._socket = socket.socket(fileno=own_fd)
         except OSError:
+            if own_fd >= 0:  # not a socket
+                os.close(own_fd)
             return
         if self._socket.family not in (socket.AF_INET, socket.AF_INET6):
             self._socket.close()
