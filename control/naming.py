@@ -39,6 +39,10 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         if writer.address is None:
             raise UsageError("--writer.keys found without --writer.address; a local writer needs no keys")
         load_recorder(key_file)
+    if root is not None and not (parent := next(p for p in Path(root).parents if p.exists())).is_dir():
+        raise UsageError(
+            f"{parent} is a file, expected a folder to put the dataset into; choose another --dataset.root"
+        )
     if root is not None and not config.resume and Path(root).exists():
         raise UsageError(f"{root} exists; choose another --dataset.root, or append to it with --resume=true")
     spec = DatasetSpec(

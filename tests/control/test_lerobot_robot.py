@@ -28,6 +28,9 @@ from scripts.emulators.feetech.arm import EmulatedArm  # noqa: E402
 from transport.errors import UsageError  # noqa: E402
 from transport.link import Link  # noqa: E402
 
+pytestmark = pytest.mark.serial
+
+
 # A quarter of a tick is long enough for any machine.
 FPS = 2
 ATTEMPTS = 3

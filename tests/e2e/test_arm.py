@@ -36,6 +36,9 @@ from control.envs import frame_code  # noqa: E402
 from scripts.emulators.feetech.arm import EmulatedArm  # noqa: E402
 from scripts.emulators.numbered_video import write_numbered_video  # noqa: E402
 
+pytestmark = pytest.mark.serial
+
+
 FPS = 30
 CAMERAS = ("front", "wrist")
 ATTEMPTS = 4

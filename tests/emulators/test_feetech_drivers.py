@@ -18,6 +18,9 @@ from lerobot.teleoperators.so_leader import SO101Leader, SO101LeaderConfig
 from scripts.emulators.feetech import so101
 from scripts.emulators.feetech.arm import EmulatedArm
 
+pytestmark = pytest.mark.serial
+
+
 IDS = range(1, 7)
 PATIENCE_MS = 500
 TIME_CONSTANT_S = 0.05

@@ -19,6 +19,9 @@ from scripts.emulators.feetech.arm import EmulatedArm
 from scripts.emulators.feetech.so101 import JOINTS
 from scripts.emulators.numbered_video import write_numbered_video
 
+pytestmark = pytest.mark.serial
+
+
 FPS = 30
 EPISODE_S = 3
 LIMIT_S = 90

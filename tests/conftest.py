@@ -1,0 +1,38 @@
+"""What all tests share.
+
+Tests that talk to emulated servos lose against lerobot's own time-outs when other tests run beside them: they are
+marked `serial`, and `make test` runs them by themselves (`--serial=only`), after the others (`--serial=not`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--serial", choices=("any", "only", "not"), default="any", help="tests that run by themselves")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--serial")
+    if wanted == "any":
+        return
+    keep = [item for item in items if (item.get_closest_marker("serial") is not None) == (wanted == "only")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(keep)])
+    items[:] = keep
+
+
+@pytest.fixture(autouse=True)
+def _normal_priority_afterwards() -> Iterator[None]:
+    """SVT-AV1, opened by root, gives its caller's thread real-time priority 99; the next test shall not run with it."""
+    yield
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            if os.sched_getscheduler(int(task.name)) != os.SCHED_OTHER:
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+        except ProcessLookupError:
+            continue
