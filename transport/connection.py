@@ -100,8 +100,11 @@ class Connection:
         why = why_refused(event, with_keys=with_keys)
         self._again_at_s = time.monotonic() + _TURNED_AWAY_S
         self._broken_off += 1
-        if why is None and with_keys and self._broken_off == _BROKEN_OFF:
-            why = "the writer broke off the exchange of keys; the file of --writer.keys was made for another writer"
+        if why is None and self._broken_off == _BROKEN_OFF:
+            # Whichever side notices first hangs up, and what the other would have seen is lost with the connection.
+            why = "the writer hung up; the file of --writer.keys was made for another writer, or this one has no keys"
+            if not with_keys:
+                why = "whoever listens there hung up; a writer that wants a key needs --writer.keys"
         if why is not None:
             self._say({"no_entry": why})
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+_RECENT_S = 60.0
 
 
 class Refusals:
@@ -18,8 +19,8 @@ class Refusals:
         self._messages: Counter[str] = Counter()
         self._said = 0
         self._pause_s = _FIRST_PAUSE_S
-        self._next_s = float("-inf")
-        self.text = ""
+        self._next_s = self._told_at_s = float("-inf")
+        self._text = ""
 
     def connection(self, reason: str) -> None:
         """A peer was turned away, or thrown out."""
@@ -53,8 +54,13 @@ class Refusals:
             self._next_s = now_s + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
             told = (_told(self._connections, "connection"), _told(self._messages, "message"))
-            self.text = "refused so far: " + ", ".join(text for text in told if text)
-            return self.text
+            self._text = "refused so far: " + ", ".join(text for text in told if text)
+            self._told_at_s = now_s
+            return self._text
+
+    def recent(self, now_s: float) -> str:
+        """The newest line, for a minute; empty when nothing was told for so long."""
+        return self._text if now_s - self._told_at_s < _RECENT_S else ""
 
 
 def _told(counts: Counter[str], what: str) -> str:

@@ -89,7 +89,7 @@ class Recorder:
     ) -> None:
         self.session_id = session_id or uuid.uuid4().hex
         self.epoch = epoch
-        self._hello = msg.Hello(
+        self.greeting = msg.Hello(
             msg.PROTOCOL, self.session_id, epoch, schema.to_wire(), DatasetSpec(repo_id, 30).to_wire(), owner
         )
         self._schema = schema
@@ -107,7 +107,7 @@ class Recorder:
 
     def hello(self) -> msg.Welcome | msg.Refused:
         """Ask for the session; the answer."""
-        self.say(self._hello)
+        self.say(self.greeting)
         return self.hear(msg.Welcome, msg.Refused)
 
     def record(

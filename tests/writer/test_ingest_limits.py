@@ -45,6 +45,15 @@ def test_what_is_told_names_reasons_and_counts() -> None:
     assert refusals.news(101) == ("refused so far: 2 connections (key not on the list 2), 3 messages (damaged 3)")
 
 
+def test_a_recorder_hears_only_of_what_was_refused_lately() -> None:
+    refusals = Refusals()
+    assert refusals.recent(0) == ""
+    refusals.message("noise")
+    told = refusals.news(0)
+    assert refusals.recent(59) == told
+    assert refusals.recent(60) == ""
+
+
 def test_memory_above_the_limit_costs_strangers_first_and_the_process_last() -> None:
     did: list[str] = []
     used = 100
