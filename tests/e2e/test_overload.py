@@ -16,8 +16,8 @@ import onbeat_process as run
 import outcome
 import pytest
 
-# They import lerobot and measure the codec in every run.
-pytestmark = pytest.mark.slow
+# They import lerobot and measure the codec in every run, and their rings of a second are small against a busy machine.
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 SIZE = ("--env.kwargs={width: 320, height: 240}", "--dataset.rgb_encoder.vcodec=h264", "--env.seed=3")
 RING_S = 1
@@ -52,14 +52,15 @@ def test_a_writer_away_for_several_rings_gets_every_frame(tmp_path: Path) -> Non
 
 def test_a_publisher_killed_while_spilling_loses_nothing(tmp_path: Path) -> None:
     root = tmp_path / "ds"
-    with record(root, tmp_path, "--dataset.num_episodes=2") as process:
+    # The ring must hold what is recorded while a new interpreter starts.
+    with record(root, tmp_path, "--dataset.num_episodes=2", "--publisher.ring_s=3") as process:
         process.wait_for("state: recording")
         ingest = process.pid_of("writer.ingest")
         os.kill(ingest, signal.SIGSTOP)
         process.wait_for(r"the oldest go to the spill file")
         os.kill(process.pid_of("transport.publisher"), signal.SIGKILL)
         process.wait_for(r"publisher ended with code -9 and was started again")
-        process.wait_for(r"spill: [2-9]\d MB")
+        process.wait_for(r"spill: [1-9]\d MB")
         os.kill(process.pid_of("transport.publisher"), signal.SIGKILL)
         os.kill(ingest, signal.SIGCONT)
         assert process.finish() == 0, process.output
