@@ -33,7 +33,7 @@ SESSION = "0123456789abcdef" * 2
 
 
 def replace_codec(vcodec: str) -> DatasetSpec:
-    return replace(SPEC, rgb_encoder=EncoderSpec(vcodec=vcodec, preset="ultrafast"))
+    return replace(SPEC, rgb_encoder=EncoderSpec(vcodec=vcodec))
 
 
 def schema(cameras: int = 2, *, layout: tuple[str, ...] = HWC, height: int = 48, width: int = 64) -> Schema:

@@ -196,12 +196,12 @@ def test_another_codec_is_refused(tmp_path: Path) -> None:
     first, second = stock.make_episode(2), stock.make_episode(2, episode_id=1)
     committer(tmp_path).commit(first, stock.video_writer(first))
 
-    def hevc(key: str, path: Path) -> None:
-        other = stock.make_episode(2, spec=stock.replace_codec("hevc"))
+    def av1(key: str, path: Path) -> None:
+        other = stock.make_episode(2, spec=stock.replace_codec("libsvtav1"))
         stock.video_writer(other)(key, path)
 
-    with pytest.raises(CommitError, match="is hevc yuv420p, the dataset's others are h264 yuv420p"):
-        committer(tmp_path).commit(second, hevc)
+    with pytest.raises(CommitError, match="is av1 yuv420p, the dataset's others are h264 yuv420p"):
+        committer(tmp_path).commit(second, av1)
     stock.assert_decodes(tmp_path / "ds", 1, 2)
 
 

@@ -172,7 +172,7 @@ def test_a_copy_that_is_not_equal_never_takes_the_place(damage, named: str, root
 
 
 def test_videos_that_cannot_be_concatenated_are_named_and_left(root: Path) -> None:
-    append_with_stock(root, stock.replace_codec("hevc"))
+    append_with_stock(root, stock.replace_codec("libsvtav1"))
     before = contents(root)
     with pytest.raises(CompactError, match="not compatible"):
         compact(root, concatenate_files)
