@@ -10,6 +10,7 @@ from pathlib import Path
 from control.affinity import others_cpus
 from control.config import RecordConfig
 from control.supervisor import SupervisorSettings
+from control.writer_installed import check_writer_installed
 from transport import spill_dir
 from transport.dataset_spec import DatasetSpec
 from transport.errors import UsageError
@@ -20,9 +21,11 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
     """Name the dataset and collect what concerns the supervisor; `fps` is filled in once control has said it.
 
     Raises:
-        UsageError: names or folders that cannot be.
+        UsageError: names or folders that cannot be, or no writer to record with.
     """
     dataset, writer = config.dataset, config.writer
+    if writer.address is None:
+        check_writer_installed()
     repo_id = dataset.repo_id
     if not dataset.no_stamp and not config.resume:
         repo_id = f"{repo_id}_{now:%Y%m%d_%H%M%S}"

@@ -103,7 +103,11 @@ def _main() -> None:
             for message in probe_codecs(spec, config["encoder_threads"], tuple(config["load"]), config["codec_s"]):
                 link.send(message)
     except ModuleNotFoundError as error:
-        link.send({"failed": f"the package {error.name} is not installed; pip install 'onbeat[writer]'"})
+        failed = (
+            f"no writer is installed here (package {error.name} missing); name one on another machine with "
+            "--writer.address, or pip install 'onbeat[writer,lerobot]'"
+        )
+        link.send({"failed": failed})
     except UsageError as error:
         link.send({"failed": str(error)})
     link.send({"done": True})
