@@ -58,6 +58,8 @@ class Stream:
         shape: without any batch dimension; scalars are `(1,)`. Pictures have three dimensions, HWC or CHW.
         kind: video, depth or row.
         names: LeRobot's names of the elements or axes; for pictures `HWC` or `CHW` above, which fixes the layout.
+        indexed: LeRobot has the names as a map from name to position, as some of its teleoperators give them, not as
+            a list; it compares the two as they are.
     """
 
     key: str
@@ -65,6 +67,7 @@ class Stream:
     shape: tuple[int, ...]
     kind: Kind = Kind.ROW
     names: tuple[str, ...] | None = None
+    indexed: bool = False
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key) or ".." in self.key:
@@ -84,8 +87,10 @@ class Stream:
             raise SchemaError(f"{self.key}: {len(self.shape)} dimensions found, expected at most {_MAX_DIMENSIONS}")
         if any(len(name.encode(errors="replace")) > _MAX_NAME_BYTES for name in self.names or ()):
             raise SchemaError(f"{self.key}: names of elements have at most {_MAX_NAME_BYTES} bytes; shorten them")
+        if self.indexed and len(set(self.names or ())) != len(self.names or ()):
+            raise SchemaError(f"{self.key}: the same name found at two positions; rename one")
         if self.kind is not Kind.ROW:
-            if len(self.shape) != 3 or self.names not in (HWC, CHW):
+            if self.indexed or len(self.shape) != 3 or self.names not in (HWC, CHW):
                 raise SchemaError(f"{self.key}: a picture has three dimensions, named {HWC} or {CHW}")
             expected_channels = 3 if self.kind is Kind.VIDEO else 1
             if self.channels != expected_channels:
@@ -137,7 +142,7 @@ class Stream:
 
     def feature(self) -> dict[str, Any]:
         """The entry of LeRobot's `features` for this stream, as `info.json` holds it before the first episode."""
-        names = None if self.names is None else list(self.names)
+        names = _plain_names(self)
         if self.kind is Kind.ROW:
             return {"dtype": self.dtype, "shape": self.shape, "names": names}
         feature: dict[str, Any] = {"dtype": "video", "shape": self.shape, "names": names}
@@ -260,8 +265,13 @@ class Schema:
 
 
 def _stream_to_wire(stream: Stream) -> list[Any]:
-    names = None if stream.names is None else list(stream.names)
-    return [stream.key, stream.dtype, list(stream.shape), str(stream.kind), names]
+    return [stream.key, stream.dtype, list(stream.shape), str(stream.kind), _plain_names(stream)]
+
+
+def _plain_names(stream: Stream) -> list[str] | dict[str, int] | None:
+    if stream.names is None:
+        return None
+    return {name: index for index, name in enumerate(stream.names)} if stream.indexed else list(stream.names)
 
 
 def _stream_from_wire(value: object) -> Stream:
@@ -272,6 +282,9 @@ def _stream_from_wire(value: object) -> Stream:
         raise SchemaError("a stream's key and dtype are text, its kind one of video, depth, row")
     if not isinstance(shape, list | tuple) or not all(type(n) is int for n in shape[: _MAX_DIMENSIONS + 1]):
         raise SchemaError(f"{key[:128]!r}: a shape is a list of whole numbers")
-    if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
-        raise SchemaError(f"{key[:128]!r}: names are a list of text, or nothing")
-    return Stream(key, dtype, tuple(shape), Kind(kind), None if names is None else tuple(names))
+    indexed = isinstance(names, Mapping)
+    if indexed and [*names.values()] != [*range(len(names))]:
+        raise SchemaError(f"{key[:128]!r}: names by position count from 0, in order")
+    if names is not None and not (isinstance(names, list | tuple | Mapping) and all(isinstance(n, str) for n in names)):
+        raise SchemaError(f"{key[:128]!r}: names are a list of text, a map from text to position, or nothing")
+    return Stream(key, dtype, tuple(shape), Kind(kind), None if names is None else tuple(names), indexed)

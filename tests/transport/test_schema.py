@@ -125,6 +125,12 @@ def test_the_longest_name_is_taken() -> None:
         [ROW[0], "float32", [6], "row", "xyz"],
         [ROW[0], "float32", [6], "row", [1, 2]],
         [ROW[0], "float32", [6], "row", ["n" * 129]],
+        [ROW[0], "float32", [6], "row", {"n" * 129: 0}],
+        [ROW[0], "float32", [6], "row", {"x": 1, "y": 0}],
+        [ROW[0], "float32", [6], "row", {"x": 0, "y": 0}],
+        [ROW[0], "float32", [6], "row", {"x": "0"}],
+        [ROW[0], "float32", [6], "row", {0: 0}],
+        [CAMERA[0], "uint8", [480, 640, 3], "video", {name: index for index, name in enumerate(HWC)}],
         [CAMERA[0], "uint8", [480, 640, 4], "video", list(HWC)],
         [CAMERA[0], "uint8", [480, 640, 3], "video", list(CHW)],
         [CAMERA[0], "uint8", [480, 640, 3], "video", None],
@@ -176,6 +182,16 @@ def test_other_forms_are_refused(value: object) -> None:
 def test_sizes_beyond_a_message_are_refused_before_anything_is_allocated(stream: object) -> None:
     """numpy raises what nobody catches for a row of that size, and a HELLO would end the writer with it."""
     assert read(wire(stream)) is None
+
+
+def test_names_by_position_become_lerobots_map() -> None:
+    """lerobot's gamepad and keyboard name their action so, and lerobot compares the names of datasets as they are."""
+    names = {"delta_x": 0, "gripper": 1}
+    schema = read(wire([ROW[0], "float32", [2], "row", names]))
+    assert schema is not None
+    assert schema.features()[ROW[0]]["names"] == names
+    with pytest.raises(SchemaError, match="two positions"):
+        Stream("action", "float32", (2,), names=("x", "x"), indexed=True)
 
 
 def test_rows_count_together() -> None:

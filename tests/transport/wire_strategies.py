@@ -37,7 +37,9 @@ def streams(draw: st.DrawFn) -> Stream:
     if kind is Kind.ROW:
         dtype = draw(st.sampled_from(["bool", "uint8", "int64", "float32", "float64"]))
         shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)))
-        return Stream(draw(KEYS), dtype, shape, kind, draw(NAMES))
+        names = draw(NAMES)
+        distinct = names is not None and len({*names}) == len(names)
+        return Stream(draw(KEYS), dtype, shape, kind, names, indexed=distinct and draw(st.booleans()))
     layout = draw(st.sampled_from([HWC, CHW]))
     height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     channels = 3 if kind is Kind.VIDEO else 1
