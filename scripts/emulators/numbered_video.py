@@ -13,6 +13,8 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from control.envs import frame_code
 
@@ -28,17 +30,24 @@ def write_numbered_video(path: Path, *, pictures: int, fps: int, width: int, hei
     """
     if width % 2 or height % 2:
         raise ValueError(f"a size of {width}x{height} found, expected even numbers")
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    x, y, diagonal = (np.arange(length, dtype=np.float32) for length in (width, height, width + height - 1))
+    picture = np.empty((height, width, 3), np.uint8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options=_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for number in range(pictures):
             phase = 0.1 * number + camera
-            channels = (np.sin(x / 31 + phase), np.sin((x + y) / 43 - phase), np.cos(y / 27 + camera))
-            picture = (128 + 90 * np.stack(channels, axis=-1)).astype(np.uint8)
+            picture[..., 0] = _shade(np.sin(x / 31 + phase))
+            picture[..., 1] = sliding_window_view(_shade(np.sin(diagonal / 43 - phase)), width)
+            picture[..., 2] = _shade(np.cos(y / 27 + camera))[:, None]
             frame_code.draw(picture, number, camera)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def _shade(wave: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """From -1..1 to grey values."""
+    return (128 + 90 * wave).astype(np.uint8)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from scripts.emulators.feetech.console import ask
+from scripts.emulators.feetech.history import Access
 
 _ROOT = Path(__file__).parents[3]
 _END_LIMIT_S = 10
@@ -92,5 +93,16 @@ class EmulatedArm:
 
     def history(self, kind: str, register: str, since: int = 0) -> list[dict[int, int]]:
         """The values of each read or write of a register, by servo id, oldest first."""
-        accesses = self.ask("history", kind=kind, register=register, since=since)["accesses"]
-        return [{int(servo_id): value for servo_id, value in access["values"].items()} for access in accesses]
+        return [access.values for access in self.accesses(kind, register, since)]
+
+    def accesses(self, kind: str, register: str, since: int = 0) -> list[Access]:
+        """Each read or write of a register with all that is known of it, oldest first."""
+        found = self.ask("history", kind=kind, register=register, since=since)["accesses"]
+        return [
+            Access(**{**each, "values": {int(servo_id): value for servo_id, value in each["values"].items()}})
+            for each in found
+        ]
+
+    def next_number(self) -> int:
+        """The number that the next access of any register will have: `since`, to see only what comes."""
+        return max((each["number"] + 1 for each in self.ask("history")["accesses"]), default=0)
