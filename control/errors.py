@@ -10,7 +10,7 @@ OnbeatError (transport.errors)
 
 from __future__ import annotations
 
-from transport.errors import OnbeatError, UsageError
+from transport.errors import OnbeatError, RefusedError, UsageError
 
 
 class EnvironmentRefused(UsageError):
@@ -29,3 +29,8 @@ class ObservationChangedError(SourceError):
 
 class SessionAborted(OnbeatError):
     """The session was ended from outside; the running episode is aborted, the kept ones stay."""
+
+
+def told(text: str, exit_code: int) -> OnbeatError:
+    """The error of another process, from what it told."""
+    return RefusedError(text) if exit_code == 2 else OnbeatError(text)

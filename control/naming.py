@@ -9,7 +9,7 @@ from pathlib import Path
 
 from control.affinity import others_cpus
 from control.config import RecordConfig
-from control.supervisor import SupervisorSettings
+from control.supervisor_settings import SupervisorSettings
 from control.writer_installed import check_writer_installed
 from transport import spill_dir
 from transport.dataset_spec import DatasetSpec

@@ -19,6 +19,7 @@ from control.config import TimingFlags
 from control.loop import SessionLoop, SessionPlan
 from control.overruns import MissedRule
 from control.pacer import Pacer
+from control.ready import Ready
 from control.realtime import RealTime
 from control.source import Source
 from transport.errors import OnbeatError, RefusedError
@@ -61,21 +62,17 @@ def _run(
 ) -> int:
     board = Board.create()
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    link.send(
-        {
-            "ready": {
-                "schema": source.schema.to_wire(),
-                "fps": settings.fps,
-                "paced": settings.paced,
-                "robot_type": source.robot_type,
-                "ring_bytes": ring.nbytes,
-                "ring_slots": ring.slot_count,
-                "protections": protections.report,
-                "session_id": ring.session_id,
-            }
-        },
-        [ring.fd, board.fd, wake_fd],
+    ready = Ready(
+        schema=source.schema.to_wire(),
+        fps=settings.fps,
+        paced=settings.paced,
+        robot_type=source.robot_type,
+        ring_bytes=ring.nbytes,
+        ring_slots=ring.slot_count,
+        protections=protections.report,
+        session_id=ring.session_id,
     )
+    link.send({"ready": ready.to_wire()}, [ring.fd, board.fd, wake_fd])
     answer = link.receive()
     if answer is None:
         raise RefusedError("the supervisor ended before the session began")

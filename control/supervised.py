@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 from control.control_handle import ControlHandle
 from control.display import Display
-from control.supervisor import Supervisor, SupervisorSettings
+from control.supervisor import Supervisor
+from control.supervisor_settings import SupervisorSettings
 from transport.dataset_spec import DatasetSpec
 from transport.errors import OnbeatError
 from transport.link import child_link

@@ -1,0 +1,65 @@
+"""The processes beside control: how each is started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from control.child import Child
+from control.publisher_news import PublisherNews
+from control.ready import Ready
+from control.supervisor_settings import SupervisorSettings
+from transport.keys import load_recorder
+from transport.link import Link, spawn
+from transport.sockets import keys_to_wire
+
+_LOCAL_WRITER = "writer.local"
+# The publisher may have to write a whole ring to disk before it ends, the writer to finish a commit.
+_PUBLISHER_END_S, _WRITER_END_S = 60.0, 90.0
+
+
+class Children:
+    """Starts them, with what they are told of this process and of control.
+
+    Args:
+        address: of the writer.
+        control_pidfd: of the control process.
+
+    Raises:
+        UsageError: the key file is not one.
+    """
+
+    def __init__(self, settings: SupervisorSettings, address: str, control_pidfd: int) -> None:
+        self._address, self._control_pidfd = address, control_pidfd
+        self._keys = None if settings.writer_keys is None else keys_to_wire(load_recorder(Path(settings.writer_keys)))
+        self._own_pidfd = os.pidfd_open(os.getpid())
+
+    def writer(self, take: Callable[[dict[str, Any]], None]) -> Child:
+        """A writer on this machine."""
+
+        # Not told to die with us: it finishes what is in the ring when we are killed.
+        def start() -> tuple[subprocess.Popen[bytes], Link]:
+            return spawn(_LOCAL_WRITER, {"address": self._address}, [self._own_pidfd])
+
+        return Child("writer", start, take, _WRITER_END_S)
+
+    def publisher(self, ready: Ready, settings: SupervisorSettings, news: PublisherNews, fds: Sequence[int]) -> Child:
+        """The publisher; `fds` are log ring and wake-up."""
+
+        def start() -> tuple[subprocess.Popen[bytes], Link]:
+            config = {
+                "schema": ready.schema,
+                "dataset": settings.spec.to_wire(),
+                "address": self._address,
+                "owner": settings.owner,
+                "spill": {"dir": settings.spill_dir, "max_bytes": settings.spill_max_bytes},
+                "give_up_s": settings.give_up_s,
+                "keys": self._keys,
+                "measure_link": settings.writer_address is not None and not news.welcome,
+            }
+            return spawn("transport.publisher", config, [*fds, self._control_pidfd, self._own_pidfd])
+
+        return Child("publisher", start, news.take, _PUBLISHER_END_S, last_words=True)
