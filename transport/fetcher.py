@@ -6,10 +6,10 @@ by reason and ignored; damage asks again from the damaged record on, in a new ge
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Buffer, Sequence
 
+from transport.checksum import crc32
 from transport.messages import Data, Fetch, Gap, Head
 from transport.records import MAX_EVENT_BYTES, RecordKind
 from transport.schema import Schema
@@ -106,6 +106,6 @@ class Fetcher:
                 return "wrong size"
         elif len(sizes) != 1 or sizes[0] > MAX_EVENT_BYTES or len(header.crcs) != 1:
             return "wrong size"
-        if any(zlib.crc32(part) != crc for part, crc in zip(parts, header.crcs, strict=True)):
+        if any(crc32(part) != crc for part, crc in zip(parts, header.crcs, strict=True)):
             return "damaged"
         return None

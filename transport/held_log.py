@@ -7,10 +7,10 @@ own, so that a slow or dead link never holds the slots that the loop needs next.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transport.checksum import crc32
 from transport.errors import CodecError
 from transport.outbox import InFlight
 from transport.records import EndReason, EpisodeEnded, Judgement, RecordKind, SessionEnded, Verdict
@@ -106,7 +106,7 @@ class HeldLog:
             )
         kind, episode_id, frame_index, slot = self._ring.read(seq)
         parts, crcs = parts_of(kind, slot, self._ring.schema)
-        if verify and any(zlib.crc32(part) != crc for part, crc in zip(parts, crcs, strict=True)):
+        if verify and any(crc32(part) != crc for part, crc in zip(parts, crcs, strict=True)):
             raise CodecError(f"record {seq} is damaged in memory")
         return HeldRecord(kind, seq, episode_id, frame_index, parts, tuple(crcs), in_ring=True)
 

@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgpack
 
+from transport.checksum import crc32
 from transport.errors import CodecError, SchemaError
 from transport.records import RecordKind
 from transport.schema import Schema
@@ -48,7 +48,7 @@ class FileHeader:
         body = msgpack.packb(
             {"session_id": self.session_id, "first_seq": self.first_seq, "schema": self.schema.to_wire()}
         )
-        return _FILE.pack(MAGIC, VERSION, len(body), zlib.crc32(body)) + body
+        return _FILE.pack(MAGIC, VERSION, len(body), crc32(body)) + body
 
     @classmethod
     def read(cls, fd: int) -> tuple[FileHeader, int]:
@@ -66,7 +66,7 @@ class FileHeader:
         if length > _MAX_FILE_HEADER_BYTES:
             raise CodecError(f"a spill file header of {length} bytes found, expected at most {_MAX_FILE_HEADER_BYTES}")
         body = os.pread(fd, length, _FILE.size)
-        if len(body) != length or zlib.crc32(body) != crc:
+        if len(body) != length or crc32(body) != crc:
             raise CodecError("the header of the spill file is damaged")
         try:
             values = msgpack.unpackb(body)
@@ -103,7 +103,7 @@ class RecordHeader:
     def pack(self) -> bytes:
         fixed = _RECORD.pack(_RECORD_MAGIC, self.kind, self.seq, self.episode_id, self.frame_index, len(self.lengths))
         data = fixed + b"".join(_PART.pack(n, crc) for n, crc in zip(self.lengths, self.crcs, strict=True))
-        return data + _CRC.pack(zlib.crc32(data))
+        return data + _CRC.pack(crc32(data))
 
     @classmethod
     def unpack(cls, data: bytes) -> RecordHeader:
@@ -116,11 +116,7 @@ class RecordHeader:
             raise CodecError("no record of a spill file begins here")
         _, kind, seq, episode_id, frame_index, count = _RECORD.unpack_from(data)
         end = header_bytes(count) - _CRC.size
-        if (
-            count > _MAX_PARTS
-            or len(data) < end + _CRC.size
-            or _CRC.unpack_from(data, end)[0] != zlib.crc32(data[:end])
-        ):
+        if count > _MAX_PARTS or len(data) < end + _CRC.size or _CRC.unpack_from(data, end)[0] != crc32(data[:end]):
             raise CodecError(f"the header of record {seq} is damaged")
         parts = list(_PART.iter_unpack(data[_RECORD.size : end]))
         lengths, crcs = tuple(n for n, _ in parts), tuple(crc for _, crc in parts)
@@ -172,7 +168,7 @@ def read_record(fd: int, offset: int, size: int, parts: int) -> SpilledRecord:
     found, start = [], 0
     for length, crc in zip(header.lengths, header.crcs, strict=True):
         part = data[start : start + length]
-        if zlib.crc32(part) != crc:
+        if crc32(part) != crc:
             raise CodecError(f"record {header.seq} is damaged on disk")
         found.append(part)
         start += length

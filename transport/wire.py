@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from transport.checksum import crc32
 from transport.records import RecordKind
 from transport.ring import Slot, event_bytes, known_crcs, remember_crcs
 from transport.schema import Kind, Schema, Stream
@@ -25,7 +25,7 @@ def parts_of(kind: RecordKind, slot: Slot, schema: Schema) -> tuple[list[Part], 
         parts.extend(to_wire(s, picture) for s, picture in zip(schema.pictures, slot.pictures, strict=True))
     crcs = known_crcs(slot)
     if crcs is None:
-        crcs = [zlib.crc32(part) for part in parts]
+        crcs = [crc32(part) for part in parts]
         remember_crcs(slot, crcs)
     return parts, crcs[: len(parts)]
 
