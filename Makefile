@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Hours; ARGS=--quick takes five minutes. The other two: what the loop adds to a copy, and what small parts cost.
+# An hour and a half; ARGS=--quick takes about eight minutes. The other two: what the loop adds to a copy, and what small parts cost.
 drills: $(READY)
 	$(BIN)/python -m scripts.drills $(ARGS)
 

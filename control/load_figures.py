@@ -16,13 +16,21 @@ The grid of an episode begins at its first tick's slot and never moves. Percenti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from control.pacer import SECOND_NS
 from transport.timing import Figures, figures_us, period_error_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Spreads:
+    """The values behind the percentiles, int64 nanoseconds; so that those of several runs can be taken together."""
+
+    period_error: NDArray[np.int64]
+    lateness: NDArray[np.int64]
+    action: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,8 @@ def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
         fps: of the grid.
     """
     period_ns = SECOND_NS / fps
-    errors, lateness, action, gaps = [], [], [], []
+    spreads = spreads_ns(ticks, fps)
+    gaps = []
     missed, intervals, span_ns, drift_ns = 0, 0, 0, 0.0
     last_start_ns: int | None = None
     numbers = np.unique(ticks["episode"])
@@ -65,11 +74,8 @@ def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
         if last_start_ns is not None:
             gaps.append((int(starts[0]) - last_start_ns - period_ns) / 1e6)
         last_start_ns = int(starts[-1])
-        errors.append(period_error_ns(starts, fps))
         slots = _slots(t0_ns, last_start_ns, fps)
         served = np.searchsorted(starts, slots)
-        lateness.append(starts[served] - slots)
-        action.append(episode["action_sent_ns"][served] - slots)
         missed += len(slots) - len(np.unique(served))
         intervals += len(starts) - 1
         span_ns += last_start_ns - int(starts[0])
@@ -80,11 +86,26 @@ def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
         missed_ticks=missed,
         effective_fps=intervals * SECOND_NS / span_ns if span_ns else None,
         drift_s=drift_ns / SECOND_NS,
-        period_error_us=_figures(errors),
-        lateness_us=_figures(lateness),
-        action_us=_figures(action),
+        period_error_us=figures_us(spreads.period_error),
+        lateness_us=figures_us(spreads.lateness),
+        action_us=figures_us(spreads.action),
         gap_ms=(float(np.median(gaps)), max(gaps)) if gaps else None,
     )
+
+
+def spreads_ns(ticks: NDArray[np.void], fps: int) -> Spreads:
+    """Period error, lateness and action delay of every interval and slot; `ticks` as for `figures`."""
+    errors: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    lateness, action = errors[:], errors[:]
+    for number in np.unique(ticks["episode"]):
+        episode = ticks[ticks["episode"] == number]
+        starts = episode["started_ns"]
+        errors.append(period_error_ns(starts, fps))
+        slots = _slots(int(episode["scheduled_ns"][0]), int(starts[-1]), fps)
+        served = np.searchsorted(starts, slots)
+        lateness.append(starts[served] - slots)
+        action.append(episode["action_sent_ns"][served] - slots)
+    return Spreads(np.concatenate(errors), np.concatenate(lateness), np.concatenate(action))
 
 
 def _slots(t0_ns: int, last_start_ns: int, fps: int) -> NDArray[np.int64]:
@@ -92,7 +113,3 @@ def _slots(t0_ns: int, last_start_ns: int, fps: int) -> NDArray[np.int64]:
     # The greatest k with k * 10**9 // fps <= last_start_ns - t0_ns, and one more: slots are rounded down.
     count = ((last_start_ns - t0_ns + 1) * fps - 1) // SECOND_NS + 1
     return t0_ns + np.arange(count, dtype=np.int64) * SECOND_NS // fps
-
-
-def _figures(parts: list[NDArray[Any]]) -> Figures | None:
-    return figures_us(np.concatenate(parts)) if parts else None

@@ -47,8 +47,8 @@ class Report:
         self._planned_s = planned_s
         self._count = 0
 
-    def run(self, what: str, load: BenchLoad, run: Run) -> dict[str, Any]:
-        """Note a run; returns it as JSON."""
+    def run(self, what: str, load: BenchLoad, run: Run) -> Run:
+        """Note a run, and hand it back."""
         found = run.to_json()
         self._count += 1
         path = self._folder / f"{self._count:03d}-{what.replace(' ', '-')}.json"
@@ -56,7 +56,7 @@ class Report:
         passed_s = time.monotonic() - self._began_s
         left_min = max(self._planned_s - passed_s, 0) / 60
         print(f"[{passed_s / 60:5.1f} min, about {left_min:.0f} to go] {load.name}, {what}: {_brief(run)}", flush=True)
-        return found
+        return run
 
 
 def main() -> int:
@@ -68,10 +68,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     parser.add_argument("--only", default="", help="loads whose name contains this; leaves the rest of the bench out")
     parser.add_argument("--repeats", type=int, help="runs of each load (default: 3, quick 1)")
+    parser.add_argument("--ticks", type=int, help="of each run (default: 3400, quick 360)")
     given = parser.parse_args()
     scale = QUICK if given.quick else FULL
     if given.repeats is not None:
         scale = replace(scale, repeats=given.repeats)
+    if given.ticks is not None:
+        scale = replace(scale, ticks=given.ticks, lerobot_ticks=given.ticks)
     cores = frozenset(int(core) for core in given.cores.split(","))
     if not cores <= os.sched_getaffinity(0):
         parser.error(f"--cores={given.cores} found, this process may use {sorted(os.sched_getaffinity(0))}")
@@ -95,7 +98,7 @@ def main() -> int:
 
 
 def _measure(bench: Bench, report: Report, scale: Scale, loads: tuple[BenchLoad, ...]) -> dict[str, Any]:
-    repeats: dict[str, list[dict[str, Any]]] = {load.name: [] for load in loads}
+    repeats: dict[str, list[dict[str, Run]]] = {load.name: [] for load in loads}
     bare_ms: list[float] = []
     for number in range(1, scale.repeats + 1):
         for load in loads:

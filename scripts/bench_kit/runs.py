@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.envs import frame_code
-from control.load_figures import TickFigures, figures
+from control.load_figures import Spreads, TickFigures, figures, spreads_ns
 from control.load_frames import SyntheticFrames
 from scripts.bench_kit.loads import JOINTS, STEP_MS, BenchLoad
 from scripts.bench_kit.watch import Watch
@@ -48,14 +48,18 @@ class Run:
         frames_lost: pictures of published frames that do not decode under their number, over all cameras.
         cpu_s: processor time by process from the first tick to the end.
         memory_mb: proportional set size by process, the ring apart.
+        spreads: the values of which the figures are percentiles.
+        stolen_s: time that the hypervisor took from the measured processors, in s.
         details: onbeat's own words on the run.
         failure: why there are no figures.
     """
 
     figures: TickFigures | None = None
+    spreads: Spreads | None = None
     frames_lost: int | None = None
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     memory_mb: Mapping[str, float] = field(default_factory=dict)
+    stolen_s: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
     failure: str = ""
 
@@ -66,6 +70,7 @@ class Run:
         found["frames_lost"] = self.frames_lost
         found["cpu_s_per_1000_frames"] = {role: used * 1000 / ticks for role, used in self.cpu_s.items() if ticks}
         found["memory_mb"] = dict(self.memory_mb)
+        found["stolen_s"] = self.stolen_s
         return {**found, **self.details, **({"failure": self.failure} if self.failure else {})}
 
 
@@ -145,6 +150,7 @@ class Bench:
         seconds = ticks / load.fps
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "TQDM_DISABLE": "1"}
         environment["HF_LEROBOT_HOME"] = str(place / "hf" / "lerobot")
+        stolen_before_s = _stolen_s(self._cores)
         with self._held(), _busy(load.busy), log.open("w") as out:
             process = subprocess.Popen(
                 command,
@@ -166,6 +172,7 @@ class Bench:
                     process.kill()
                     process.wait()
             watch.stop()
+        stolen_s = _stolen_s(self._cores) - stolen_before_s
         try:
             trace: NDArray[np.void] = np.load(place / "ticks.npy")
         except FileNotFoundError:
@@ -173,6 +180,8 @@ class Bench:
             return Run(failure=f"{'ran too long' if code is None else f'exit code {code}'}: {text}")
         return Run(
             figures=figures(trace, load.fps),
+            spreads=spreads_ns(trace, load.fps),
+            stolen_s=stolen_s,
             frames_lost=self._lost(place / "dataset", load, len(trace)),
             cpu_s=watch.cpu_s(int(trace["started_ns"][0]) / 1e9),
             memory_mb=watch.memory_mb,
@@ -223,6 +232,13 @@ def _busy(count: int) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def _stolen_s(cores: frozenset[int]) -> float:
+    """Since the machine started, by proc(5): time in which the hypervisor ran something else on these processors."""
+    names = {f"cpu{core}" for core in cores}
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    return round(sum(int(line[8]) for line in lines if line[0] in names) / os.sysconf("SC_CLK_TCK"), 2)
 
 
 def _last_line(text: str) -> str:

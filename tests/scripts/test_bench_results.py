@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from control.load_figures import figures
+from control.load_figures import figures, spreads_ns
 from control.load_trace import TICK_DTYPE
 from scripts.bench_kit import results
 from scripts.bench_kit.ladder import climb, sustains
@@ -23,7 +23,14 @@ LOAD = BenchLoad(1, 640, 480, 60, "h264")
 def run(fps: float = 60.0, lost: int | None = 0, lag_s: float = 0.3) -> Run:
     ticks = np.zeros(600, TICK_DTYPE)
     ticks["started_ns"] = ticks["action_sent_ns"] = (np.arange(600) * 1e9 / fps).astype(np.int64)
-    return Run(figures(ticks, 60), lost, {"ingest": 6.0}, {"ingest": 90.0}, {"writer_lag_s": lag_s})
+    return Run(
+        figures(ticks, 60),
+        spreads_ns(ticks, 60),
+        lost,
+        {"ingest": 6.0},
+        {"ingest": 90.0},
+        details={"writer_lag_s": lag_s},
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,49 +66,60 @@ def test_one_bad_try_is_no_end():
     assert climb(LOAD, (1, 2), lambda step: next(answers)) == 2
 
 
-def entry(p999, late=5.0):
-    spread = {"count": 10, "p50": 1.0, "p99": late, "p999": p999, "max": 9.0}
-    return {
-        "ticks": 600, "episodes": 2, "missed_ticks": 0, "effective_fps": 60.0, "drift_s": 0.0, "gap_ms": (1.0, late),
-        "period_error_us": spread, "lateness_us": spread, "action_us": spread, "frames_lost": 0,
-        "cpu_s_per_1000_frames": {"ingest": late}, "memory_mb": {"ingest": 90.0},
-    }  # fmt: skip
+def timed(late_us, *, worst_us=None, ticks=600, fps=60):
+    """A run of which every tick is late by `late_us`, and every 50th by `worst_us`."""
+    trace = np.zeros(ticks, TICK_DTYPE)
+    late_ns = np.full(ticks, round(late_us * 1000))
+    if worst_us is not None:
+        late_ns[49::50] = round(worst_us * 1000)
+    trace["scheduled_ns"] = np.arange(ticks) * 10**9 // fps
+    trace["started_ns"] = trace["action_sent_ns"] = trace["scheduled_ns"] + late_ns
+    return Run(figures(trace, fps), spreads_ns(trace, fps), 0, {"ingest": 6.0}, {"ingest": 90.0})
 
 
-def repeat(floor_p999, late):
-    return {"onbeat": entry(40.0, late), "lerobot": entry(4000.0, late * 100), "floor": entry(floor_p999, 3.0)}
+def repeat(late_us, floor_worst_us=30.0, ticks=600):
+    floor = timed(3.0, worst_us=floor_worst_us, ticks=ticks)
+    return {"onbeat": timed(late_us, ticks=ticks), "lerobot": timed(late_us * 100, ticks=ticks), "floor": floor}
 
 
 def test_void_runs_are_left_out_of_the_medians():
-    found = results.summarize("x", [repeat(30.0, 5.0), repeat(101.0, 900.0), repeat(99.0, 7.0)])
+    found = results.summarize("x", [repeat(5.0), repeat(900.0, floor_worst_us=101.0), repeat(7.0, floor_worst_us=99.0)])
     assert (found["runs_used"], found["void"]) == (2, False)
-    assert found["onbeat"]["lateness_us"]["p99"] == 6.0
-    assert found["onbeat"]["cpu_s_per_1000_frames"] == {"ingest": 6.0}
-    assert found["onbeat"]["gap_ms"] == [1.0, 6.0]
+    assert found["onbeat"]["lateness_us"]["p99"] == pytest.approx(6.0)
+    assert found["onbeat"]["cpu_s_per_1000_frames"] == {"ingest": 10.0}
 
 
 def test_if_all_are_void_it_is_said():
-    found = results.summarize("x", [repeat(500.0, 5.0)])
+    found = results.summarize("x", [repeat(5.0, floor_worst_us=500.0)])
     assert found["void"]
     assert any("VOID" in line for line in results.table([found]))
 
 
-def test_p999_is_none_where_a_run_has_none():
-    found = results.summarize("x", [repeat(None, 5.0), repeat(None, 7.0)])
-    assert found["floor"]["lateness_us"]["p999"] is None
-    assert not found["void"]
-    # onbeat and lerobot have p99.9, the floor has none: the next figure that all three have is compared.
-    assert results.ratios([found]) == [
-        "x: period error p99 100 times better than lerobot's; lateness p99 +3 µs against the floor's"
+def test_p999_is_of_all_ticks_together_and_none_below_ten_thousand():
+    few = results.summarize("x", [repeat(5.0), repeat(7.0)])
+    assert few["onbeat"]["lateness_us"]["p999"] is None
+    enough = results.summarize("x", [repeat(5.0, ticks=5000), {**repeat(5.0), "onbeat": timed(9, ticks=5000)}])
+    assert enough["onbeat"]["lateness_us"]["p999"] == pytest.approx(9.0)
+    assert enough["onbeat"]["lateness_us"]["p99"] == pytest.approx(7.0)
+    assert enough["onbeat"]["lateness_us"]["max_of_all"] == pytest.approx(9.0)
+
+
+def test_ratios_compare_the_highest_figure_that_all_have():
+    runs = {"onbeat": timed(5, worst_us=25), "lerobot": timed(5, worst_us=2005), "floor": timed(3)}
+    assert results.ratios([results.summarize("x", [runs])]) == [
+        "x: period error p99 100 times better than lerobot's; lateness p99 +22 µs against the floor's"
     ]
 
 
 def test_a_run_that_failed_is_shown_and_spoils_no_median():
-    failed = {**repeat(30.0, 5.0), "lerobot": Run(failure="exit code 1: no").to_json()}
-    found = results.summarize("x", [failed])
+    failed = {**repeat(30.0), "lerobot": Run(failure="exit code 1: no")}
+    found = results.summarize("x", [repeat(30.0), failed])
     text = "\n".join(results.table([found]))
     assert "exit code 1: no" in text
-    assert results.ratios([found]) == []
+    assert found["lerobot"]["ticks"] == 600
+    neither = results.summarize("x", [failed])
+    assert "exit code 1: no" in "\n".join(results.table([neither]))
+    assert results.ratios([neither]) == []
 
 
 def test_a_run_as_json_counts_by_a_thousand_frames():
@@ -112,8 +130,8 @@ def test_a_run_as_json_counts_by_a_thousand_frames():
 
 
 def test_the_full_bench_has_ticks_for_every_p999():
-    assert FULL.ticks - FULL.episodes >= 10_000
-    assert all(load.fps * FULL.seconds(load)[0] >= 10_000 for load in LOADS)
+    assert FULL.repeats * (FULL.ticks - FULL.episodes) >= 10_000
+    assert FULL.repeats * (FULL.lerobot_ticks - FULL.episodes) >= 10_000
     assert planned_s(QUICK, LOADS) < 400
     assert len({load.name for load in LOADS}) == 5
     assert replace(LOADS[1], busy=1).name == "4x640x480@60 h264, starved"
