@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: record test lint drills bench bench-publish microbench lock clean
+.PHONY: record test lint drills bench bench-arm bench-publish microbench lock clean
 
 record: $(READY)
 	$(BIN)/onbeat record $(ARGS)
@@ -27,12 +27,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# An hour and a half; ARGS=--quick takes about eight minutes. The other two: what the loop adds to a copy, and what small parts cost.
+# An hour and a half; ARGS=--quick takes about eight minutes. The others: an emulated arm with and without cameras and
+# beside stock, what the loop adds to a copy, and what small parts cost.
 drills: $(READY)
 	$(BIN)/python -m scripts.drills $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python -m scripts.bench $(ARGS)
+
+bench-arm: $(READY)
+	$(BIN)/python -m scripts.bench_arm $(ARGS)
 
 bench-publish: $(READY)
 	$(BIN)/python scripts/bench_publish.py $(ARGS)
