@@ -38,6 +38,7 @@ class Phase(IntEnum):
 
 
 _PHASE, _EPISODE, _RECORDED, _FRAMES, _TICKS, _MISSED, _WORST_NS, _OPERATOR = range(8)
+_TAKEOVERS = _WORDS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,17 @@ class Board:
             self._taken[name] = count
         return OperatorEvents(**found)
 
+    def takeovers(self) -> int:
+        """How often the operator has pressed the key that takes over from a policy and gives back."""
+        return int(self._words[_TAKEOVERS])
+
     # -- the supervisor's side -----------------------------------------------------------------------------------
 
     def press(self, name: str) -> None:
-        """The operator asks for one of next, rerecord, stop, success, failure."""
+        """The operator asks for one of next, rerecord, stop, success, failure, takeover."""
+        if name == "takeover":
+            self._words[_TAKEOVERS] += 1
+            return
         self._words[_OPERATOR + 1 + _EVENTS.index(name)] += 1
         self._words[_OPERATOR] += 1
 

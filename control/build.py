@@ -36,6 +36,23 @@ def build(config: RecordConfig) -> tuple[Source, SessionPlan, SessionSettings]:
     Raises:
         UsageError: a flag's value that cannot be; says which and what would do.
     """
+    env, fps = environment(config)
+    source = GymSource(
+        env,
+        clock=SystemClock(),
+        teleoperator=teleoperator(config, env, fps),
+        task=config.dataset.single_task,
+        seed=config.env.seed,
+    )
+    return source, plan_of(config, source, fps), settings_of(config, fps)
+
+
+def environment(config: RecordConfig) -> tuple[gymnasium.Env[Any, Any], int]:
+    """The environment that is asked for, and frames per second.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
     register()
     if "" not in sys.path:
         sys.path.append("")  # "module:Env-v0" and "module:Class" may lie in the current folder, found last
@@ -43,15 +60,7 @@ def build(config: RecordConfig) -> tuple[Source, SessionPlan, SessionSettings]:
     if dataset.fps is not None and dataset.fps <= 0:
         raise UsageError(f"--dataset.fps={dataset.fps} found, expected a whole number from 1")
     env = make_env(config.env.id, config.env.kwargs)
-    fps = dataset.fps or env_fps(env) or _DEFAULT_FPS
-    source = GymSource(
-        env,
-        clock=SystemClock(),
-        teleoperator=_teleoperator(config, env, fps),
-        task=dataset.single_task,
-        seed=config.env.seed,
-    )
-    return source, plan_of(config, source, fps), settings_of(config, fps)
+    return env, dataset.fps or env_fps(env) or _DEFAULT_FPS
 
 
 def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
@@ -111,8 +120,15 @@ def settings_of(config: RecordConfig, fps: int, *, paced: bool = True) -> Sessio
     return SessionSettings(fps, paced, config.publisher.ring_s, config.timing)
 
 
-def _teleoperator(config: RecordConfig, env: gymnasium.Env[Any, Any], fps: int) -> Teleoperator | None:
+def teleoperator(config: RecordConfig, env: gymnasium.Env[Any, Any], fps: int) -> Teleoperator | None:
+    """Who acts; None leaves it to the policy or to the environment.
+
+    Raises:
+        UsageError: there is no such teleoperator, or it does not take these arguments.
+    """
     kind, kwargs = config.teleop.type, config.teleop.kwargs
+    if kind == "auto" and config.policy.path is not None:
+        kind = "none"
     if kind == "auto":
         kind = "scripted" if config.env.id.startswith(_BUILT_IN) else "random"
     if kind == "none":

@@ -22,10 +22,26 @@ class EnvFlags:
 @dataclass
 class TeleopFlags:
     # Who acts: "scripted" (solves onbeat/Tabletop-v0), "random", "none" (the environment's own intervention),
-    # "auto" (scripted for the built-in environment, else random), or "module:Class".
+    # "auto" (none beside a policy, scripted for the built-in environment, else random), or "module:Class".
     type: str = "auto"
     # Arguments for the teleoperator, for example '{fail_episodes: [1]}'.
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PolicyFlags:
+    # Folder or Hub repository of a trained lerobot policy, which then acts; every other --policy.NAME is lerobot's own,
+    # for example --policy.device=cuda.
+    path: str | None = None
+    # What is sent while the policy has no action ready: "hold", the last target again, or nothing that moves where
+    # actions are deltas or velocities.
+    on_late: str = "hold"
+    # Seconds without an action of the policy (or of a person) after which the episode is aborted.
+    max_held_s: float = 5
+    # Filled from the command line: the other --policy.* flags.
+    overrides: list[str] = field(default_factory=list)
+    # Filled from the command line: --policy.discover_packages_path.
+    plugins: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -134,6 +150,10 @@ class RecordConfig:
     env: EnvFlags = field(default_factory=EnvFlags)
     # The teleoperator.
     teleop: TeleopFlags = field(default_factory=TeleopFlags)
+    # A trained policy that acts, in a process of its own.
+    policy: PolicyFlags = field(default_factory=PolicyFlags)
+    # The policy's names for the recording's columns, for example '{observation.images.front: observation.images.top}'.
+    rename_map: dict[str, str] = field(default_factory=dict)
     # The dataset, with the names of lerobot-record.
     dataset: DatasetFlags = field(default_factory=DatasetFlags)
     # When an episode is a success.

@@ -1,4 +1,4 @@
-"""Keys of the terminal as operator events: the keys of lerobot-record, and s and f."""
+"""Keys of the terminal as operator events: the keys of lerobot-record, and s, f and i."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ KEYS: dict[bytes, str] = {
     b"q": "stop",
     b"s": "success",
     b"f": "failure",
+    b"i": "takeover",
 }
-HELP = "→ n next   ← r re-record   Esc q stop   s success   f failure"
+HELP = "→ n next   ← r re-record   Esc q stop   s success   f failure   i take over"
 # An escape sequence arrives in one piece; Esc alone is one byte with nothing behind it for so long.
 ESCAPE_PATIENCE_S = 0.05
 

@@ -7,6 +7,7 @@ import traceback
 
 import draccus
 
+from control import policy_build
 from control.build import build, build_robot
 from control.config import RecordConfig
 from control.lerobot_flags import RobotRecordConfig
@@ -21,7 +22,12 @@ def main() -> int:
     robot_argv = first.get("robot")
     config = draccus.decode(RecordConfig if robot_argv is None else RobotRecordConfig, first["config"])
     try:
-        source, plan, settings = build(config) if robot_argv is None else build_robot(config, robot_argv, link)
+        if robot_argv is not None:
+            source, plan, settings = build_robot(config, robot_argv, link)
+        elif config.policy.path is not None:
+            source, plan, settings = policy_build.build(config, link)
+        else:
+            source, plan, settings = build(config)
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code

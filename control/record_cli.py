@@ -9,7 +9,7 @@ from datetime import datetime
 
 import draccus
 
-from control import lerobot_flags
+from control import lerobot_flags, policy_flags
 from control.config import RecordConfig
 from control.control_handle import ControlHandle
 from control.display import Display
@@ -24,11 +24,14 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; returns the exit code: 0 all well, 1 a failure, 2 something asked for that cannot be."""
     robot = None
     try:
+        overrides, plugins, argv = policy_flags.split(argv)
         if lerobot_flags.has_robot(argv):
             robot, rest = lerobot_flags.split(argv)
             config: RecordConfig = lerobot_flags.parse(rest)
         else:
             config = flags.parse(RecordConfig, argv, prog="onbeat record", about=__doc__)
+        if overrides or plugins:
+            config.policy.overrides, config.policy.plugins = overrides, plugins
     except UsageError as error:
         return flags.fail(error)
     return flags.report(lambda: _run(config, robot), debug=config.debug)

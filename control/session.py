@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -36,12 +36,14 @@ class SessionSettings:
         fps: of the dataset, and of the loop unless it is unpaced.
         paced: False runs as fast as the source steps.
         ring_s: seconds of recording that the log ring holds.
+        join: told the session's log and board before anything is recorded, for processes beside the loop.
     """
 
     fps: int
     paced: bool = True
     ring_s: float = 5.0
     timing: TimingFlags = field(default_factory=TimingFlags)
+    join: Callable[[LogRing, Board], None] | None = None
 
 
 def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, link: Link) -> int:
@@ -62,6 +64,8 @@ def _run(
 ) -> int:
     board = Board.create()
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    if settings.join is not None:
+        settings.join(ring, board)
     ready = Ready(
         schema=source.schema.to_wire(),
         fps=settings.fps,

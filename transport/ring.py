@@ -277,6 +277,10 @@ class LogRing:
         kind = RecordKind(int(slot.header[_S_KIND]))
         return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
 
+    def slot(self, seq: int) -> Slot:
+        """Where record `seq` is, was or will be; for whoever checks by other means what it holds."""
+        return self._slots[seq % self.slot_count]
+
     def _newest(self) -> tuple[int, int, int]:
         """Kind (0 before the first), episode and frame index of the head, which stays legible when it is free."""
         seq = self.head_seq

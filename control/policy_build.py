@@ -1,0 +1,74 @@
+"""From flags to a source whose actions come from a trained policy. Runs in the control process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from control.affinity import others_cpus
+from control.build import environment, plan_of, settings_of, teleoperator
+from control.clock import SystemClock
+from control.config import RecordConfig
+from control.gym_declared import declared
+from control.gym_source import GymSource
+from control.loop import SessionPlan
+from control.policy_actor import PolicyActor
+from control.policy_client import PolicyClient
+from control.policy_source import EnvPolicy, Intervening, PolicySource
+from control.session import SessionSettings
+from control.source import Source
+from transport.link import Link
+
+
+def build(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+    """Make the environment and load the policy, which imports its libraries meanwhile.
+
+    Args:
+        link: to whoever talks to the operator.
+
+    Raises:
+        UsageError: a flag's value that cannot be; says which and what would do.
+        OnbeatError: the policy's process died.
+    """
+    log = _offering(link)
+    client = start(config, log)
+    with contextlib.ExitStack() as undo:
+        undo.callback(client.close)
+        env, fps = environment(config)
+        actor = PolicyActor(client, fps, log)
+        policy = EnvPolicy(actor, env.action_space, declared(env, "neutral_action"))
+        person = teleoperator(config, env, fps)
+        inner = GymSource(
+            env,
+            clock=SystemClock(),
+            policy=policy,
+            teleoperator=None if person is None else Intervening(person, actor),
+            task=config.dataset.single_task,
+            seed=config.env.seed,
+        )
+        undo.callback(inner.close)
+        client.await_configured()
+        client.load(inner.schema, fps=fps, robot_type=inner.robot_type, rename_map=config.rename_map, ahead=0)
+        source = PolicySource(inner, actor, acted=policy.acted, log=log, release=client.close)
+        made = source, plan_of(config, source, fps), with_policy(settings_of(config, fps), actor)
+        undo.pop_all()
+    return made
+
+
+def start(config: RecordConfig, log: Callable[[str], None]) -> PolicyClient:
+    """Start the process of the policy that `config` names."""
+    cpus = others_cpus(config.timing)
+    return PolicyClient(config.policy, None if cpus is None else sorted(cpus), log)
+
+
+def with_policy(settings: SessionSettings, actor: PolicyActor) -> SessionSettings:
+    """The actor is told of the session's log, and of the key that takes over."""
+    return replace(settings, join=lambda ring, board: actor.join(ring, board.takeovers))
+
+
+def _offering(link: Link) -> Callable[[str], None]:
+    def offer(text: str) -> None:
+        link.offer({"log": text})
+
+    return offer
