@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from control.envs import register
 from control.episode_rules import EpisodeConfig
 from control.gym_make import env_fps, make_env, one_line
 from control.gym_source import GymSource
+from control.hil_flags import HilRecordConfig
 from control.loop import SessionPlan
 from control.realtime import check_flags
 from control.scripted import RandomTeleoperator, ScriptedTeleoperator
@@ -54,8 +56,7 @@ def environment(config: RecordConfig) -> tuple[gymnasium.Env[Any, Any], int]:
         UsageError: it cannot be made.
     """
     register()
-    if "" not in sys.path:
-        sys.path.append("")  # "module:Env-v0" and "module:Class" may lie in the current folder, found last
+    _search_current_folder()
     dataset = config.dataset
     if dataset.fps is not None and dataset.fps <= 0:
         raise UsageError(f"--dataset.fps={dataset.fps} found, expected a whole number from 1")
@@ -93,6 +94,44 @@ def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[
         raise
 
 
+def build_hil(config: HilRecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+    """Make what a gym_manipulator configuration of lerobot's describes, and everything around it.
+
+    Args:
+        argv: for lerobot's parser, `--config_path` first.
+        link: to whoever talks to the operator.
+
+    Raises:
+        UsageError: a configuration that cannot be, or a package that is missing.
+        SourceError: a device does not answer.
+    """
+    _search_current_folder()
+    try:
+        from control import hil_build, hil_config
+    except ImportError as error:
+        raise UsageError(
+            f"HIL-SERL's configuration needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
+            "pip install 'onbeat[lerobot,arms,hil]'"
+        ) from error
+    parsed = hil_config.parse(argv)
+    fps, episode = parsed.env.fps, config.episode
+    settings = settings_of(config, fps)
+    for note in parsed.notes:
+        link.offer({"log": note})
+    config.dataset.episode_time_s = min(
+        config.dataset.episode_time_s, math.inf if parsed.max_ticks is None else parsed.max_ticks / fps
+    )
+    counts_success = episode.number_of_steps_after_success > 0 or parsed.terminates_on_success
+    if episode.number_of_steps_after_success > 0 and episode.success_reward is None:
+        episode.success_reward = parsed.success_reward
+    source = hil_build.build_source(parsed, config.timing, link, counts_success=counts_success)
+    try:
+        return source, plan_of(config, source, fps), settings
+    except BaseException:
+        source.close()
+        raise
+
+
 def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
     """Seconds become ticks here and nowhere else."""
     dataset = config.dataset
@@ -105,7 +144,7 @@ def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
         )
     EpisodeBegan(0, dataset.single_task).pack()  # a task that is too long is refused here, not in the first episode
     episode = EpisodeConfig(
-        max_ticks=max(round(dataset.episode_time_s * fps), 1),
+        max_ticks=None if math.isinf(dataset.episode_time_s) else max(round(dataset.episode_time_s * fps), 1),
         steps_after_success=config.episode.number_of_steps_after_success,
         success_reward=config.episode.success_reward,
         may_step_after_end=source.may_step_after_end,
@@ -118,6 +157,12 @@ def settings_of(config: RecordConfig, fps: int, *, paced: bool = True) -> Sessio
     if config.publisher.ring_s <= 0:
         raise UsageError(f"--publisher.ring_s={config.publisher.ring_s:g} found, expected a positive number of seconds")
     return SessionSettings(fps, paced, config.publisher.ring_s, config.timing)
+
+
+def _search_current_folder() -> None:
+    """ "module:Env-v0", "module:Class" and lerobot's plugins may lie in the current folder; it is searched last."""
+    if "" not in sys.path:
+        sys.path.append("")
 
 
 def teleoperator(config: RecordConfig, env: gymnasium.Env[Any, Any], fps: int) -> Teleoperator | None:

@@ -1,6 +1,8 @@
 """What an environment's `info` says about a step.
 
 Keys are text or members of an enum with a text value, as LeRobot's `TeleopEvents` has them; every key may be missing.
+An event that is there both ways, as text from gym_hil's wrappers and as a member from LeRobot's pipeline, which knows
+nothing of the wrappers', happened if either says so.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 from control.gym_spaces import to_numpy
 
-_SUCCESS = ("success", "is_success", "succeed")
+_SUCCESS = ("success", "is_success", "succeed", "next.success")
 _FAILURE = ("failure", "fail", "is_failure")
 
 
@@ -42,7 +44,10 @@ def read_info(info: Mapping[Any, Any]) -> StepInfo:
     An action is reported in `action_intervention` or `teleop_action`. LeRobot's wrappers put the device's reading
     there even while nobody intervenes, so where `is_intervention` is given and false the reported action did not act.
     """
-    named = {_name(key): value for key, value in info.items()}
+    named: dict[Any, Any] = {}
+    for key, value in info.items():
+        name = _name(key)
+        named[name] = flag(named[name]) or flag(value) if name in named else value
     intervention = named.get("action_intervention")
     if intervention is None:
         intervention = named.get("teleop_action")

@@ -13,7 +13,7 @@ import gymnasium
 from control.errors import EnvironmentRefused
 
 # Packages that register environments and that an extra of onbeat installs.
-_EXTRAS = {"gym_pusht": "pusht"}
+_EXTRAS = {"gym_hil": "hil", "gym_pusht": "pusht"}
 # Namespaces whose package has another name.
 _PACKAGES = {"onbeat": "control.envs"}
 

@@ -60,7 +60,7 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link)
         robot, teleop = make_robot_from_config(parsed.robot), make_teleoperator_from_config(parsed.teleop)
     except (ImportError, ValueError) as error:
         raise UsageError(one_line(error)) from error
-    proxies, cameras = _take_cameras(robot, timing, link)
+    proxies, cameras = take_cameras(robot, timing, link)
 
     def close() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -69,12 +69,12 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link)
         cameras.close()
 
     # From here on an arm may have torque: whatever ends this process releases it first.
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_process)
     with contextlib.ExitStack() as undo:
         undo.callback(close)
         cameras.start()
-        _connect(teleop, "teleop")
-        _connect(robot, "robot")
+        connect(teleop, "teleop")
+        connect(robot, "robot")
         teleop_action, robot_action, observation = make_default_processors()
         features = combine_feature_dicts(
             aggregate_pipeline_dataset_features(
@@ -93,7 +93,7 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link)
             clock=SystemClock(),
             fps=fps,
             limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
-            log=lambda text: _offer(link, text),
+            log=lambda text: offer(link, text),
             before_episode=cameras.start,
             release=close,
         )
@@ -129,7 +129,7 @@ def parse(argv: Sequence[str]) -> RobotFlags:
     return parsed
 
 
-def _take_cameras(robot: Any, timing: TimingFlags, link: Link) -> tuple[dict[str, CameraProxy], CameraSet]:
+def take_cameras(robot: Any, timing: TimingFlags, link: Link) -> tuple[dict[str, CameraProxy], CameraSet]:
     """Put stand-ins in the place of the robot's cameras, wherever it keeps them, before any is opened."""
     found: dict[int, tuple[str, Any]] = {}
     holders = [part.cameras for part in parts_of(robot) if isinstance(getattr(part, "cameras", None), dict)]
@@ -164,7 +164,13 @@ def _unique(name: str, specs: Sequence[CameraSpec]) -> str:
     return name if name not in names else next(new for n in range(2, 1000) if (new := f"{name}_{n}") not in names)
 
 
-def _connect(device: Any, section: str) -> None:
+def connect(device: Any, section: str) -> None:
+    """Connect a robot or teleoperator whose flags are `--{section}.*`.
+
+    Raises:
+        UsageError: it is not calibrated.
+        SourceError: it does not answer.
+    """
     try:
         with no_prompts(device, section):
             device.connect()
@@ -176,9 +182,11 @@ def _connect(device: Any, section: str) -> None:
         ) from error
 
 
-def _offer(link: Link, text: str) -> None:
+def offer(link: Link, text: str) -> None:
+    """One line for the operator, if whoever talks to the operator listens."""
     link.offer({"log": text})
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def end_process(number: int, frame: FrameType | None) -> NoReturn:
+    """What SIGTERM does before the loop: ends the process in order, so that what is undone at its end is undone."""
     raise SystemExit(1)

@@ -8,8 +8,9 @@ import traceback
 import draccus
 
 from control import policy_build
-from control.build import build, build_robot
+from control.build import build, build_hil, build_robot
 from control.config import RecordConfig
+from control.hil_flags import HilRecordConfig
 from control.lerobot_flags import RobotRecordConfig
 from control.session import run_session
 from transport.errors import OnbeatError, RefusedError
@@ -17,17 +18,25 @@ from transport.link import child_link
 
 
 def main() -> int:
-    """Entry of the process; its link's first message has `config`, the flags, and `robot`, lerobot's own."""
+    """Entry of the process.
+
+    Its link's first message has `config`, the flags, and lerobot's own as `robot` or, with a configuration of lerobot's
+    gym_manipulator, as `hil`.
+    """
     link, first, _ = child_link()
-    robot_argv = first.get("robot")
-    config = draccus.decode(RecordConfig if robot_argv is None else RobotRecordConfig, first["config"])
+    robot_argv, hil_argv = first.get("robot"), first.get("hil")
+    config: RecordConfig
     try:
-        if robot_argv is not None:
+        if hil_argv is not None:
+            config = hil_config = draccus.decode(HilRecordConfig, first["config"])
+            source, plan, settings = build_hil(hil_config, hil_argv, link)
+        elif robot_argv is not None:
+            config = draccus.decode(RobotRecordConfig, first["config"])
             source, plan, settings = build_robot(config, robot_argv, link)
-        elif config.policy.path is not None:
-            source, plan, settings = policy_build.build(config, link)
         else:
-            source, plan, settings = build(config)
+            config = draccus.decode(RecordConfig, first["config"])
+            made = build(config) if config.policy.path is None else policy_build.build(config, link)
+            source, plan, settings = made
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code

@@ -9,7 +9,7 @@ from datetime import datetime
 
 import draccus
 
-from control import lerobot_flags, policy_flags
+from control import hil_flags, lerobot_flags, policy_flags
 from control.config import RecordConfig
 from control.control_handle import ControlHandle
 from control.display import Display
@@ -22,27 +22,29 @@ from transport.link import spawn
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb; returns the exit code: 0 all well, 1 a failure, 2 something asked for that cannot be."""
-    robot = None
+    robot = hil = None
+    config: RecordConfig
     try:
         overrides, plugins, argv = policy_flags.split(argv)
-        if lerobot_flags.has_robot(argv):
+        if hil_flags.is_hil(argv):
+            config, hil = hil_flags.parse(argv)
+        elif lerobot_flags.has_robot(argv):
             robot, rest = lerobot_flags.split(argv)
-            config: RecordConfig = lerobot_flags.parse(rest)
+            config = lerobot_flags.parse(rest)
         else:
             config = flags.parse(RecordConfig, argv, prog="onbeat record", about=__doc__)
         if overrides or plugins:
             config.policy.overrides, config.policy.plugins = overrides, plugins
     except UsageError as error:
         return flags.fail(error)
-    return flags.report(lambda: _run(config, robot), debug=config.debug)
+    return flags.report(lambda: _run(config, robot, hil), debug=config.debug)
 
 
-def _run(config: RecordConfig, robot: list[str] | None) -> int:
+def _run(config: RecordConfig, robot: list[str] | None, hil: list[str] | None) -> int:
     settings = supervisor_settings(config, datetime.now())
     # Ends by SIGTERM when this process dies, which aborts the episode and releases the robot.
-    process, link = spawn(
-        "control.process", {"config": draccus.encode(config), "robot": robot}, die_with_parent=signal.SIGTERM
-    )
+    first = {"config": draccus.encode(config), "robot": robot, "hil": hil}
+    process, link = spawn("control.process", first, die_with_parent=signal.SIGTERM)
     handle = ControlHandle(link, os.pidfd_open(process.pid), process)
     display = Display(config.dataset.num_episodes)
     summary = Supervisor(settings, handle, display).run()

@@ -1,0 +1,231 @@
+"""From lerobot's gym_manipulator configuration to a source, ready to be recorded. Runs in the control process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import warnings
+from typing import Any
+
+import gymnasium
+import torch
+from lerobot.processor import (
+    AddTeleopActionAsComplimentaryDataStep,
+    AddTeleopEventsAsInfoStep,
+    DataProcessorPipeline,
+    InterventionActionProcessorStep,
+    identity_transition,
+)
+from lerobot.rl import gym_manipulator
+from lerobot.robots import make_robot_from_config
+from lerobot.teleoperators import make_teleoperator_from_config
+
+from control.clock import SystemClock
+from control.config import TimingFlags
+from control.errors import EnvironmentRefused, SourceError
+from control.gym_declared import refuse_auto_reset
+from control.gym_make import make_env
+from control.hil_config import HilConfig
+from control.hil_features import GYM_ACTION
+from control.hil_robot import HeldRobot
+from control.hil_rollout import Hold, Leader, Neutral, Rollout
+from control.hil_source import HilSource
+from control.lerobot_account import CameraLimits
+from control.lerobot_build import connect, end_process, offer, take_cameras
+from control.lerobot_device import one_line, release
+from transport.errors import OnbeatError, UsageError
+from transport.link import Link
+
+# gym_hil registers its environments themselves under this module; they know nothing of grippers and penalties.
+_BARE = "gym_hil.envs:"
+_ADVICE = "without a display set MUJOCO_GL to egl or osmesa, see docs/hil-serl.md"
+_NO_EVENTS = "it gives no events; use gamepad, keyboard_ee or another one with get_teleop_events"
+# As make_robot_env leaves it.
+_RESET_TIME_S = 5.0
+
+
+def build_source(config: HilConfig, timing: TimingFlags, link: Link, *, counts_success: bool) -> HilSource:
+    """Make environment, teleoperator and processors, and look once to learn the columns.
+
+    Args:
+        link: to whoever talks to the operator.
+        counts_success: as `HilSource` has it.
+
+    Raises:
+        UsageError: a configuration that cannot be, a device that is not calibrated, a package that is missing.
+        SourceError: a device does not answer.
+    """
+    # lerobot's module asks for INFO when it is imported; its lines would come between those for the operator.
+    logging.getLogger().setLevel(logging.WARNING)
+    # What its environments and its pipeline for gym_hil say in each session, and nobody here can change.
+    for message in ("To copy construct from a tensor", r".*precision lowered by casting"):
+        warnings.filterwarnings("ignore", message, UserWarning)
+    if config.env.processor.reward_classifier is None:
+        # A parallel part of a step would wait for threads that run at normal priority.
+        torch.set_num_threads(1)
+    # From here on an arm may have torque: whatever ends this process releases it first.
+    signal.signal(signal.SIGTERM, end_process)
+    with contextlib.ExitStack() as undo:
+        make = _simulation if config.is_simulation else _robot
+        source = make(config, timing, link, undo, counts_success)
+        undo.pop_all()
+    return source
+
+
+def _simulation(
+    config: HilConfig, timing: TimingFlags, link: Link, undo: contextlib.ExitStack, counts_success: bool
+) -> HilSource:
+    env = _gym_hil_env(config)
+    teleop = None if config.env.teleop is None else _made(make_teleoperator_from_config, config.env.teleop)
+
+    def close() -> None:
+        env.close()
+        if teleop is not None:
+            release(teleop, "teleoperator")
+
+    undo.callback(close)
+    refuse_auto_reset(env)
+    processors = gym_manipulator.make_processors(env, None, config.env, config.device)
+    if teleop is not None:
+        connect(teleop, "env.teleop")
+        processors = processors[0], _with_teleoperator(processors[1], teleop, config)
+    rollout = Rollout(env, processors, Neutral(use_gripper=True), clock=SystemClock(), release=close)
+    return HilSource(
+        rollout,
+        GYM_ACTION,
+        _first(rollout),
+        clock=SystemClock(),
+        use_gripper=True,
+        counts_success=counts_success,
+        log=lambda text: offer(link, text),
+    )
+
+
+def _robot(
+    config: HilConfig, timing: TimingFlags, link: Link, undo: contextlib.ExitStack, counts_success: bool
+) -> HilSource:
+    env_config = config.env
+    robot = _made(make_robot_from_config, env_config.robot)
+    teleop = _made(make_teleoperator_from_config, env_config.teleop)
+    if not hasattr(getattr(robot, "bus", None), "motors"):
+        raise UsageError(f"--env.robot.type={env_config.robot.type} found; HIL-SERL moves robots with one motor bus")
+    joints = list(robot.bus.motors)
+    actor, neutral = _actor(teleop, joints, config)
+    proxies, cameras = take_cameras(robot, timing, link)
+
+    def close() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        release(robot, "robot")
+        release(teleop, "teleoperator")
+        cameras.close()
+
+    undo.callback(close)
+    cameras.start()
+    connect(teleop, "env.teleop")
+    connect(robot, "env.robot")
+    sidecar = HeldRobot(
+        robot,
+        teleop,
+        proxies,
+        clock=SystemClock(),
+        fps=env_config.fps,
+        limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
+        before_episode=cameras.start,
+    )
+    # For the first look nothing moves and nothing waits.
+    env = gym_manipulator.RobotEnv(robot, use_gripper=config.use_gripper, reset_pose=None, reset_time_s=0)
+    processors = gym_manipulator.make_processors(env, actor, env_config, config.device)
+    rollout = Rollout(env, processors, neutral, clock=SystemClock(), release=close)
+    first = _first(rollout)
+    if (reset := env_config.processor.reset) is not None:
+        env.reset_pose, env.reset_time_s = reset.fixed_reset_joint_positions, reset.reset_time_s
+    else:
+        env.reset_time_s = _RESET_TIME_S
+    return HilSource(
+        rollout,
+        actor.action_features,
+        first,
+        clock=SystemClock(),
+        use_gripper=config.use_gripper,
+        counts_success=counts_success,
+        log=lambda text: offer(link, text),
+        sidecar=sidecar,
+    )
+
+
+def _gym_hil_env(config: HilConfig) -> Any:
+    """As lerobot's `make_robot_env` does; an environment that gym_hil has not wrapped is wrapped by gym_hil here."""
+    gripper = config.env.processor.gripper
+    ours = {"use_gripper": True, "gripper_penalty": 0.0 if gripper is None else gripper.gripper_penalty}
+    env_id, kwargs = f"gym_hil/{config.env.task}", {"image_obs": True, "render_mode": "human"}
+    try:
+        import gym_hil
+    except Exception as error:
+        raise EnvironmentRefused(f"gym_hil cannot be used: {one_line(error)}; {_ADVICE}") from error
+    spec = gymnasium.registry.get(env_id)
+    is_bare = spec is not None and str(spec.entry_point).startswith(_BARE)
+    try:
+        env = make_env(env_id, kwargs if is_bare else kwargs | ours)
+    except EnvironmentRefused as error:
+        raise EnvironmentRefused(f"{error}; {_ADVICE}") from error
+    return gym_hil.wrap_env(env, **ours) if is_bare else env
+
+
+def _with_teleoperator(pipeline: Any, teleop: Any, config: HilConfig) -> Any:
+    """gym_hil's pipeline for actions with the two steps in front that a real robot's has."""
+    if not hasattr(teleop, "get_teleop_events"):
+        raise UsageError(f"--env.teleop.type={config.env.teleop.type} found; {_NO_EVENTS}")
+    rest = [step for step in pipeline.steps if not isinstance(step, InterventionActionProcessorStep)]
+    steps = [
+        AddTeleopActionAsComplimentaryDataStep(teleop_device=teleop),
+        AddTeleopEventsAsInfoStep(teleop_device=teleop),
+        InterventionActionProcessorStep(use_gripper=True, terminate_on_success=config.terminates_on_success),
+        *rest,
+    ]
+    return DataProcessorPipeline(steps=steps, to_transition=identity_transition, to_output=identity_transition)
+
+
+def _actor(teleop: Any, joints: list[str], config: HilConfig) -> tuple[Any, Neutral]:
+    """Who acts, as the processors need it, and what is passed on while nobody does.
+
+    Raises:
+        UsageError: the teleoperator's action is not what reaches the robot.
+    """
+    kind, features = config.env.teleop.type, teleop.action_features
+    if config.env.processor.inverse_kinematics is not None:
+        if not hasattr(teleop, "get_teleop_events"):
+            raise UsageError(
+                f"--env.teleop.type={kind} found with env.processor.inverse_kinematics; {_NO_EVENTS}, or leave that "
+                "section away and record joints"
+            )
+        return teleop, Neutral(use_gripper=config.use_gripper)
+    actor = teleop
+    if not hasattr(teleop, "get_teleop_events") and all(kind is float for kind in features.values()):
+        actor = Leader(teleop)
+    if not hasattr(actor, "get_teleop_events"):
+        raise UsageError(f"--env.teleop.type={kind} found; {_NO_EVENTS}")
+    named = list(features) if actor is not teleop else [f"{joint}.pos" for joint in joints]
+    shape = tuple(actor.action_features.get("shape", ()))
+    if shape != (len(joints),) or named != [f"{joint}.pos" for joint in joints]:
+        raise UsageError(
+            f"--env.teleop.type={kind} found, whose action has the shape {shape}; without "
+            f"env.processor.inverse_kinematics it goes to the robot's {len(joints)} joints: {', '.join(joints)}"
+        )
+    return actor, Hold(joints)
+
+
+def _first(rollout: Rollout) -> Any:
+    try:
+        return rollout.reset()
+    except OnbeatError:
+        raise
+    except Exception as error:
+        raise SourceError(f"the environment cannot be reset: {one_line(error)}") from error
+
+
+def _made(make: Any, config: Any) -> Any:
+    try:
+        return make(config)
+    except (ImportError, ValueError) as error:
+        raise UsageError(one_line(error)) from error
