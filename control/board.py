@@ -21,7 +21,7 @@ from transport.timing import achieved_fps, lateness_ns
 
 TRACE_TICKS = 16_384
 _WORDS = 64
-_EVENTS = ("next", "rerecord", "stop", "success", "failure")
+_EVENTS = ("next", "rerecord", "stop", "success", "failure", "start", "undo")
 _TRACE_DTYPE = np.dtype([(name, "i8") for name in ("scheduled_ns", "started_ns", "missed_slots", "episode_id")])
 _BYTES = _WORDS * 8 + TRACE_TICKS * _TRACE_DTYPE.itemsize
 
@@ -35,6 +35,8 @@ class Phase(IntEnum):
     RESET_PHASE = 3
     WAITING_FOR_WRITER = 4
     ENDED = 5
+    START_GATE = 6
+    REVIEW = 7
 
 
 _PHASE, _EPISODE, _RECORDED, _FRAMES, _TICKS, _MISSED, _WORST_NS, _OPERATOR = range(8)
@@ -131,7 +133,7 @@ class Board:
     # -- the supervisor's side -----------------------------------------------------------------------------------
 
     def press(self, name: str) -> None:
-        """The operator asks for one of next, rerecord, stop, success, failure, takeover."""
+        """The operator asks for one of next, rerecord, stop, success, failure, start, undo, takeover."""
         if name == "takeover":
             self._words[_TAKEOVERS] += 1
             return

@@ -7,6 +7,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -18,10 +19,10 @@ from control.episode_rules import EpisodeConfig
 from control.gym_make import env_fps, make_env, one_line
 from control.gym_source import GymSource
 from control.hil_flags import HilRecordConfig
-from control.loop import SessionPlan
 from control.realtime import check_flags
 from control.scripted import RandomTeleoperator, ScriptedTeleoperator
 from control.session import SessionSettings
+from control.session_plan import SessionPlan
 from control.source import Source
 from control.teleoperator import Teleoperator
 from transport.errors import UsageError
@@ -142,14 +143,44 @@ def plan_of(config: RecordConfig, source: Source, fps: int) -> SessionPlan:
             f"--dataset.episode_time_s={dataset.episode_time_s:g} and --dataset.reset_time_s="
             f"{dataset.reset_time_s:g} found, expected a positive number and one from 0"
         )
-    EpisodeBegan(0, dataset.single_task).pack()  # a task that is too long is refused here, not in the first episode
+    tasks = read_tasks(dataset.tasks_file)
+    for task in (dataset.single_task, *tasks):
+        EpisodeBegan(0, task).pack()  # a task that is too long is refused here, not in the first episode
     episode = EpisodeConfig(
         max_ticks=None if math.isinf(dataset.episode_time_s) else max(round(dataset.episode_time_s * fps), 1),
         steps_after_success=config.episode.number_of_steps_after_success,
         success_reward=config.episode.success_reward,
         may_step_after_end=source.may_step_after_end,
     )
-    return SessionPlan(dataset.single_task, dataset.num_episodes, episode, round(dataset.reset_time_s * fps))
+    return SessionPlan(
+        dataset.single_task,
+        dataset.num_episodes,
+        episode,
+        round(dataset.reset_time_s * fps),
+        tasks,
+        start_by_key=config.session.start == "key",
+        ask_task=config.session.ask_task,
+        review_last=config.session.review_last,
+    )
+
+
+def read_tasks(path: str | None) -> tuple[str, ...]:
+    """The lines of `--dataset.tasks_file` that say something.
+
+    Raises:
+        UsageError: it cannot be read, or says nothing.
+    """
+    if path is None:
+        return ()
+    try:
+        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"--dataset.tasks_file={path} cannot be read: {why}") from error
+    tasks = tuple(task for line in lines if (task := line.strip()))
+    if not tasks:
+        raise UsageError(f"--dataset.tasks_file={path} is empty, expected a task a line")
+    return tasks
 
 
 def settings_of(config: RecordConfig, fps: int, *, paced: bool = True) -> SessionSettings:

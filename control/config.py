@@ -6,7 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from control.keys import KeysFlags
 from transport.dataset_spec import EncoderSpec
+from transport.errors import UsageError
 
 
 @dataclass
@@ -50,6 +52,9 @@ class DatasetFlags:
     repo_id: str = "local/onbeat"
     # What is done, in words, for example "Pick the cube and lift it".
     single_task: str = "Bring the cube to the target"
+    # File with a task a line, instead of --dataset.single_task: each episode that is kept has the next one's, and the
+    # first follows the last.
+    tasks_file: str | None = None
     # Folder of the dataset; must not exist yet unless --resume. Default: $HF_LEROBOT_HOME/REPO_ID, as lerobot.
     root: str | None = None
     # Frames per second; default: the environment's own render_fps, else 30.
@@ -76,6 +81,21 @@ class EpisodeFlags:
     number_of_steps_after_success: int = 1
     # A reward equal to this is a success; default: only what info or the operator says.
     success_reward: float | None = None
+
+
+@dataclass
+class SessionFlags:
+    # When an episode begins: "auto" (as soon as the reset phase is over) or "key" (when the operator presses a key of
+    # --keys.start).
+    start: str = "auto"
+    # Ask at the terminal for each episode's task, before it begins.
+    ask_task: bool = False
+    # Wait for a key after the last episode too, so that it can be undone.
+    review_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.start not in ("auto", "key"):
+            raise UsageError(f"--session.start={self.start} found, expected auto or key")
 
 
 @dataclass
@@ -158,6 +178,10 @@ class RecordConfig:
     dataset: DatasetFlags = field(default_factory=DatasetFlags)
     # When an episode is a success.
     episode: EpisodeFlags = field(default_factory=EpisodeFlags)
+    # How episodes follow each other.
+    session: SessionFlags = field(default_factory=SessionFlags)
+    # Which key does what, at the terminal and on other devices.
+    keys: KeysFlags = field(default_factory=KeysFlags)
     # How the loop keeps time.
     timing: TimingFlags = field(default_factory=TimingFlags)
     # The log between control and writer.

@@ -1,4 +1,4 @@
-"""What the operator sees: a live status on a terminal, plain lines elsewhere; and the keys."""
+"""What the operator sees: a live status on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from control.board import LoopFigures, Phase
-from control.keys import HELP, KeyDecoder, read_keys, terminal_keys
 from control.overload import Alarm
 
 _PLAIN_INTERVAL_S = 5.0
@@ -23,19 +23,27 @@ _WORDS = {
     Phase.RECORDING: "recording",
     Phase.RESET_PHASE: "reset phase",
     Phase.WAITING_FOR_WRITER: "waiting for the writer to catch up",
+    Phase.START_GATE: "waiting for the start",
+    Phase.REVIEW: "the last episode is recorded: start keeps it, undo discards it",
     Phase.ENDED: "ended",
 }
 
 
 class Display:
-    """Shows figures at most four times a second; the supervisor's turn sets the pace."""
+    """Shows figures at most four times a second; the supervisor's turn sets the pace.
+
+    Attributes:
+        help: which key does what.
+        typing: what has been typed of a task; None while none is asked for.
+    """
+
+    help = ""
+    typing: str | None = None
 
     def __init__(self, num_episodes: int, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._num_episodes = num_episodes
         self._exits = contextlib.ExitStack()
-        self._key_fd = self._exits.enter_context(terminal_keys())
-        self._decoder = KeyDecoder()
         self._live: Live | None = None
         if self._console.is_terminal:
             self._live = self._exits.enter_context(Live(console=self._console, refresh_per_second=4, transient=True))
@@ -46,18 +54,6 @@ class Display:
         """Give the terminal back; may be called twice."""
         self._exits.close()
         self._live = None
-
-    # -- keys ----------------------------------------------------------------------------------------------------
-
-    def fds(self) -> list[int]:
-        return [] if self._key_fd is None else [self._key_fd]
-
-    def pressed(self, *, readable: bool) -> list[str]:
-        """Operator events since the last call; call it in every turn, because a lone Esc shows only by silence."""
-        if self._key_fd is None:
-            return []
-        now_s = time.monotonic()
-        return read_keys(self._key_fd, self._decoder, now_s) if readable else self._decoder.feed(b"", now_s)
 
     # -- lines ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +112,8 @@ class Display:
             "disk left": _gigabytes(publisher.get("disk_free_bytes", -1)),
         }
         if self._live is not None:
-            self._live.update(_table(values))
+            typed = {} if self.typing is None else {"task": f"{self.typing}▏"}
+            self._live.update(_table({**typed, **values, "keys": self.help}))
             return
         now_s = time.monotonic()
         if (figures.phase, figures.episode_id) != self._last_phase or now_s >= self._next_plain_s:
@@ -129,8 +126,7 @@ class Display:
 def _table(values: Mapping[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in values.items():
-        table.add_row(f"[dim]{name}[/dim]", value)
-    table.add_row("[dim]keys[/dim]", HELP)
+        table.add_row(f"[dim]{name}[/dim]", Text(value))
     return table
 
 

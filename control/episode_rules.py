@@ -53,13 +53,18 @@ class EpisodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class OperatorEvents:
-    """What the operator asked for since the last tick; each is true in one tick only."""
+    """What the operator asked for since the last tick; each is true in one tick only.
+
+    `start` and `undo` mean something between two episodes only (`control.session_rules`).
+    """
 
     next: bool = False
     rerecord: bool = False
     stop: bool = False
     success: bool = False
     failure: bool = False
+    start: bool = False
+    undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ def main() -> int:
             frames = SyntheticFrames(load.cameras, load.width, load.height, load.joints, episode_frames)
         # The bus is waited for as a driver waits: asleep, not spinning.
         source = LoadSource(frames, load.step_ms, SystemClock(spin_ns=0), TickTrace(trace_fd))
-        plan, settings = replace(plan_of(recording, source, fps), tasks=tasks), settings_of(recording, fps)
+        plan = replace(plan_of(recording, source, fps), tasks=tasks, tasks_by_take=True)
+        settings = settings_of(recording, fps)
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code

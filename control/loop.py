@@ -9,42 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from control.account import TimeAccount
+from control.asked_tasks import AskedTasks
+from control.between import Between
 from control.board import Board, Phase
 from control.clock import Clock
-from control.episode_rules import EpisodeConfig, EpisodeRules, OperatorEvents
+from control.episode_rules import EpisodeRules
 from control.errors import SessionAborted
 from control.overruns import MissedRule
 from control.pacer import Pacer
 from control.protections import Protections, Unprotected
 from control.room import Room
+from control.session_plan import SessionPlan
 from control.session_rules import SessionRules
 from control.source import Draft, Source
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
 from transport.ring import LogRing, Slot
-
-_DRAIN_POLL_NS = 20_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPlan:
-    """What is to be recorded; all lengths in ticks.
-
-    Attributes:
-        tasks: one for each episode that begins, and from the first again; empty: `task` for all.
-    """
-
-    task: str
-    num_episodes: int
-    episode: EpisodeConfig
-    reset_ticks: int = 0
-    tasks: tuple[str, ...] = ()
-
-    def task_of(self, episode_id: int) -> str:
-        return self.tasks[episode_id % len(self.tasks)] if self.tasks else self.task
 
 
 class SessionLoop:
@@ -55,6 +37,7 @@ class SessionLoop:
         board: figures for the supervisor, the operator's keys.
         protections: told when an episode begins and ends.
         missed_rule: when an episode misses too many slots.
+        asked: where the operator's tasks come from, if the plan asks for them.
         log: one line for the operator; must not wait.
     """
 
@@ -70,6 +53,7 @@ class SessionLoop:
         *,
         protections: Protections | None = None,
         missed_rule: MissedRule | None = None,
+        asked: AskedTasks | None = None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._source, self._plan, self._ring, self._wake_fd = source, plan, ring, wake_fd
@@ -78,7 +62,25 @@ class SessionLoop:
         self._missed_rule = missed_rule or MissedRule()
         self._log = log
         self._room = Room(ring)
-        self._session = SessionRules(plan.num_episodes, plan.reset_ticks)
+        self._session = SessionRules(
+            plan.num_episodes,
+            plan.reset_ticks,
+            gate=plan.start_by_key or plan.ask_task,
+            by_key=plan.start_by_key,
+            review_last=plan.review_last,
+        )
+        self._between = Between(
+            source,
+            self._session,
+            self._room,
+            board,
+            pacer,
+            clock,
+            asked=asked if plan.ask_task else None,
+            check=self._check,
+            before_episode=self._protections.before_episode,
+            log=log,
+        )
         self._episode_id = 0
         self._abort_reason = ""
 
@@ -99,8 +101,8 @@ class SessionLoop:
             SessionAborted: `abort` was called.
         """
         try:
+            self._between.run()
             while not self._session.finished:
-                self._wait_for_room()
                 self._run_episode()
         except BaseException as error:
             self._append(SessionEnded(_one_line(error)))
@@ -111,10 +113,12 @@ class SessionLoop:
             self._set_phase(Phase.ENDED)
 
     def _run_episode(self) -> None:
-        rules = EpisodeRules(self._plan.episode)
-        self._episode_id = self._session.begin_episode()
-        self._protections.before_episode()
-        self._append(EpisodeBegan(self._episode_id, self._plan.task_of(self._episode_id)))
+        session, rules = self._session, EpisodeRules(self._plan.episode)
+        task = self._between.task() or self._plan.task_of(session.next_id, session.recorded)
+        self._episode_id = session.begin_episode()
+        if not self._between.prepared:
+            self._protections.before_episode()
+        self._append(EpisodeBegan(self._episode_id, task))
         account = TimeAccount(self._ring, self._clock, self._pacer.fps)
         failure: BaseException | None = None
         full = False
@@ -122,7 +126,9 @@ class SessionLoop:
         try:
             self._set_phase(Phase.RESETTING)
             slot = self._next_slot()
-            self._source.begin(Draft(slot.row, slot.pictures))
+            draft = Draft(slot.row, slot.pictures)
+            if not self._between.hand_over(draft):
+                self._source.begin(draft)
             self._set_phase(Phase.RECORDING)
             self._protections.episode_begins()
             try:
@@ -142,20 +148,19 @@ class SessionLoop:
         opened = self._ring.open_episode
         frames = 0 if opened is None else opened[1]
         self._append(EpisodeEnded(self._episode_id, frames, reason, detail))
-        has_reset = self._session.episode_ended(reason, frames, stop=stop, fatal=failure is not None)
+        session.episode_ended(reason, frames, stop=stop, fatal=failure is not None)
         try:
-            if has_reset:
-                self._reset_phase()
+            if failure is None:
+                self._missed_rule.check_progress()
+                self._room.take_ended(full=full)
+                self._between.run()
         except BaseException:
-            # The episode itself ended in order: it is kept, as a stop in the reset phase keeps it.
-            self._session.reset_tick(OperatorEvents(stop=True))
+            session.give_up()
             raise
         finally:
-            self._append(Verdict(self._episode_id, self._session.verdict()))
+            self._append(Verdict(self._episode_id, session.verdict()))
         if failure is not None:
             raise failure
-        self._missed_rule.check_progress()
-        self._room.take_ended(full=full)
 
     def _record(self, rules: EpisodeRules, account: TimeAccount, slot: Slot) -> tuple[EndReason, bool]:
         source, ring, board, pacer = self._source, self._ring, self._board, self._pacer
@@ -202,32 +207,15 @@ class SessionLoop:
             self._log(f"take {self._episode_id}{word}: {detail or summary}")
         return reason, detail
 
-    def _reset_phase(self) -> None:
-        self._set_phase(Phase.RESET_PHASE)
-        self._pacer.start()
-        while True:
-            self._pacer.wait()
-            if self._abort_reason:
-                raise SessionAborted(self._abort_reason)
-            self._source.idle()
-            if self._session.reset_tick(self._board.take_events()):
-                return
-
     def _next_slot(self) -> Slot:
         slot = self._ring.next_slot()
         if slot is None:
             raise _RingFull
         return slot
 
-    def _wait_for_room(self) -> None:
-        """Between episodes: let the writer catch up if the ring ran full."""
-        while self._room.is_short(self._clock.now_ns()):
-            self._set_phase(Phase.WAITING_FOR_WRITER)
-            if self._abort_reason:
-                raise SessionAborted(self._abort_reason)
-            if self._board.take_events().stop:
-                raise SessionAborted("stopped while waiting for the writer to catch up")
-            self._clock.sleep_until_ns(self._clock.now_ns() + _DRAIN_POLL_NS)
+    def _check(self) -> None:
+        if self._abort_reason:
+            raise SessionAborted(self._abort_reason)
 
     def _append(self, event: Event) -> None:
         if self._ring.append_event(event) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from datetime import datetime
@@ -79,8 +80,17 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         spill_max_bytes=spill_max_bytes,
         give_up_s=publisher.give_up_s,
         play_sounds=config.play_sounds,
+        first_index=_episodes_in(root) if config.resume and root is not None else 0,
         others_cpus=None if (cpus := others_cpus(config.timing)) is None else sorted(cpus),
     )
+
+
+def _episodes_in(root: str) -> int:
+    """For the operator's ears only: whether the dataset is one is the writer's affair."""
+    try:
+        return int(json.loads((Path(root) / "meta/info.json").read_text())["total_episodes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def lerobot_home() -> Path:

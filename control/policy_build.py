@@ -12,11 +12,11 @@ from control.clock import SystemClock
 from control.config import RecordConfig
 from control.gym_declared import declared
 from control.gym_source import GymSource
-from control.loop import SessionPlan
 from control.policy_actor import PolicyActor
 from control.policy_client import PolicyClient
 from control.policy_source import EnvPolicy, Intervening, PolicySource
 from control.session import SessionSettings
+from control.session_plan import SessionPlan
 from control.source import Source
 from transport.link import Link
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from control.config import RecordConfig
 from control.control_handle import ControlHandle
 from control.display import Display
 from control.naming import supervisor_settings
+from control.operator import make_operator
 from control.supervisor import Supervisor
 from transport import flags
 from transport.errors import UsageError
@@ -42,11 +44,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(config: RecordConfig, robot: list[str] | None, hil: list[str] | None) -> int:
     settings = supervisor_settings(config, datetime.now())
-    # Ends by SIGTERM when this process dies, which aborts the episode and releases the robot.
-    first = {"config": draccus.encode(config), "robot": robot, "hil": hil}
-    process, link = spawn("control.process", first, die_with_parent=signal.SIGTERM)
-    handle = ControlHandle(link, os.pidfd_open(process.pid), process)
-    display = Display(config.dataset.num_episodes)
-    summary = Supervisor(settings, handle, display).run()
+    with contextlib.ExitStack() as exits:
+        display = exits.enter_context(contextlib.closing(Display(config.dataset.num_episodes)))
+        operator = exits.enter_context(contextlib.closing(make_operator(config, display.note, display.warn)))
+        # Ends by SIGTERM when this process dies, which aborts the episode and releases the robot.
+        first = {"config": draccus.encode(config), "robot": robot, "hil": hil}
+        process, link = spawn("control.process", first, die_with_parent=signal.SIGTERM)
+        handle = ControlHandle(link, os.pidfd_open(process.pid), process)
+        summary = Supervisor(settings, handle, display, operator).run()
     print("\n".join(summary.lines()))
     return summary.exit_code

@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from control.asked_tasks import AskedTasks
 from control.board import Board
 from control.clock import SystemClock
 from control.config import TimingFlags
-from control.loop import SessionLoop, SessionPlan
+from control.loop import SessionLoop
 from control.overruns import MissedRule
 from control.pacer import Pacer
 from control.ready import Ready
 from control.realtime import RealTime
+from control.session_plan import SessionPlan
 from control.source import Source
 from transport.errors import OnbeatError, RefusedError
 from transport.ledger import Ledger
@@ -95,6 +97,7 @@ def _run(
         clock,
         protections=protections,
         missed_rule=MissedRule(timing.max_missed_fraction, rejects=timing.on_missed == "reject"),
+        asked=AskedTasks(link),
         log=lambda text: _offer(link, text),
     )
     try:

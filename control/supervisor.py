@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,14 +20,17 @@ from control.board import Board
 from control.child import Child
 from control.children import Children
 from control.control_handle import ControlHandle
+from control.cues import CueWatch
 from control.display import Display
 from control.drain_watch import DrainWatch
 from control.errors import told
+from control.operator import Operator
 from control.publisher_news import PublisherNews
 from control.ready import Ready
 from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.tones import Tones
+from control.voice import Voice
 from transport.errors import OnbeatError
 
 _TURN_S = 0.25
@@ -36,11 +39,15 @@ _TURN_S = 0.25
 class Supervisor:
     """One session. `run` returns what was recorded."""
 
-    def __init__(self, settings: SupervisorSettings, control: ControlHandle, display: Display) -> None:
-        self._settings, self._control, self._display = settings, control, display
+    def __init__(
+        self, settings: SupervisorSettings, control: ControlHandle, display: Display, operator: Operator | None = None
+    ) -> None:
+        self._settings, self._control, self._display, self._operator = settings, control, display, operator
         self._address = settings.writer_address or f"ipc://@onbeat-{os.getpid()}-{time.monotonic_ns()}"
         self._start = Children(settings, self._address, control.pidfd)
         self._tones = Tones(settings.play_sounds, display.bell, display.warn)
+        self._voice = Voice(settings.play_sounds, display.bell, display.note)
+        self._cues = CueWatch(settings.first_index)
         self._summary = Summary(requested=settings.num_episodes, repo_id=settings.spec.repo_id)
         self._children: list[Child] = []
         self._board: Board | None = None
@@ -73,6 +80,9 @@ class Supervisor:
         finally:
             self._end_children()
             self._tones.close()
+            self._voice.close()
+            if self._operator is not None:
+                self._operator.close()
             self._display.close()
         if news.left:
             self._summary.failed(news.left, 1)
@@ -119,22 +129,36 @@ class Supervisor:
         for child in reversed(self._children):
             handlers[child.link.fileno()] = child.take_message
             handlers[child.pidfd] = partial(self._on_death, child)
-        for fd in (*handlers, *self._display.fds()):
+        for fd in (*handlers, *(self._operator.fds() if self._operator is not None else ())):
             poller.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poller.poll(timeout_s * 1000)]
-        for event in self._display.pressed(readable=any(fd in ready for fd in self._display.fds())):
-            if self._board is not None:
-                self._board.press(event)
+        if self._operator is not None:
+            self._obey(self._operator, ready)
         for fd in ready:
             if fd in handlers:
                 handlers[fd]()
 
+    def _obey(self, operator: Operator, ready: Sequence[int]) -> None:
+        events, tasks = operator.turn(ready)
+        for event in events:
+            if self._board is not None:
+                self._board.press(event)
+        for take, task in tasks:
+            self._control.link.send({"task": task, "take": take})
+
     def _show(self, ready: Ready, news: PublisherNews) -> None:
         assert self._board is not None
+        figures = self._board.figures(ready.fps if ready.paced else 0)
+        for cue, words in self._cues.look(figures):
+            self._voice.say(cue, words)
+        self._voice.turn()
+        if self._operator is not None:
+            self._operator.look(figures.phase, figures.episode_id)
+            self._display.help, self._display.typing = self._operator.help, self._operator.typing
         fill = news.status.get("fill_slots", 0)
         capacity = news.status.get("capacity_slots", ready.ring_slots)
         self._display.update(
-            figures=self._board.figures(ready.fps if ready.paced else 0),
+            figures=figures,
             publisher=news.status,
             ring_fill_bytes=int(fill * ready.ring_bytes / ready.ring_slots),
             ring_fill_s=fill / ready.fps,

@@ -22,6 +22,7 @@ class SupervisorSettings:
         give_up_s: without any progress of the writer for so long after the recording ended, what is undelivered is
             left in the spill folder.
         play_sounds: None plays them where the machine has a player.
+        first_index: index in the dataset of the session's first episode, as far as it is known here.
         others_cpus: processors of supervisor, publisher and local writer; None for all.
     """
 
@@ -36,5 +37,6 @@ class SupervisorSettings:
     spill_max_bytes: int = 0
     give_up_s: float = 120.0
     play_sounds: bool | None = None
+    first_index: int = 0
     others_cpus: Sequence[int] | None = None
     writer_keys: str | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import array
 import io
 import math
-import os
 import shutil
-import subprocess
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from control.one_sound import OneSound
 
 _RATE_HZ = 16_000
 _BEEP_S, _PAUSE_S = 0.15, 0.08
@@ -20,7 +20,7 @@ _WORDS = ("log half full", "log nearly full", "log full")
 
 
 class Tones:
-    """Plays without waiting; a player that fails is said once and then left alone.
+    """Plays alarms without waiting; a player that fails is said once and then left alone.
 
     Args:
         play: None plays when the machine has a player; True falls back to the terminal's bell.
@@ -37,18 +37,18 @@ class Tones:
         which: Callable[[str], str | None] = shutil.which,
     ) -> None:
         self._bell, self._warn = bell, warn
-        self._player = None if play is False else next((p for p in _PLAYERS if which(p[0])), None)
+        self._player = None if play is False else find_player(which)
         self._speaker = None if play is False or self._player else which("spd-say")
         self._rings = bool(play)
-        self._playing: subprocess.Popen[bytes] | None = None
+        self._sound = OneSound()
 
     def play(self, urgency: int) -> None:
         """Urgency 0, 1 or 2: that many beeps and one, each higher than the last urgency's."""
         self.reap()
-        if self._playing is not None:
+        if self._sound.process is not None:
             return  # one at a time: the line on the terminal has been written already
         if self._player is not None:
-            self._start(list(self._player), beeps(urgency))
+            self._start(self._player, beeps(urgency))
         elif self._speaker is not None:
             self._start([self._speaker, _WORDS[urgency]], b"")
         elif self._rings:
@@ -56,31 +56,18 @@ class Tones:
 
     def reap(self) -> None:
         """Notice the end of what was played; call it now and then."""
-        if self._playing is not None and self._playing.poll() is not None:
-            code, self._playing = self._playing.returncode, None
-            if code:
-                self._give_up(f"ended with code {code}")
+        if code := self._sound.reap():
+            self._give_up(f"ended with code {code}")
 
     def close(self) -> None:
         """End what is still being played."""
-        if self._playing is not None:
-            self._playing.kill()
-            self._playing.wait()
-            self._playing = None
+        self._sound.end()
 
-    def _start(self, command: list[str], sound: bytes) -> None:
-        # A file in memory: a player that does not read cannot hold us up.
-        fd = os.memfd_create("onbeat-tone", os.MFD_CLOEXEC)
+    def _start(self, command: Sequence[str], sound: bytes) -> None:
         try:
-            os.write(fd, sound)
-            os.lseek(fd, 0, os.SEEK_SET)
-            self._playing = subprocess.Popen(
-                command, stdin=fd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-            )
+            self._sound.start(command, sound)
         except OSError as error:
             self._give_up(str(error))
-        finally:
-            os.close(fd)
 
     def _give_up(self, why: str) -> None:
         name = self._player[0] if self._player is not None else "spd-say"
@@ -88,13 +75,22 @@ class Tones:
         self._player, self._speaker = None, None
 
 
+def find_player(which: Callable[[str], str | None]) -> Sequence[str] | None:
+    """The command of a player that takes a WAV on standard input; None where there is none."""
+    return next((player for player in _PLAYERS if which(player[0])), None)
+
+
 def beeps(urgency: int) -> bytes:
-    """The tone of an urgency as a WAV file, 16 bit mono."""
+    """The alarm of an urgency: one pitch, again and again."""
+    return melody([_PITCH_HZ[urgency]] * (urgency + 1), _BEEP_S)
+
+
+def melody(pitches_hz: Sequence[float], each_s: float) -> bytes:
+    """Notes one after the other as a WAV file, 16 bit mono."""
     samples = array.array("h")
-    pause = int(_PAUSE_S * _RATE_HZ)
-    length = int(_BEEP_S * _RATE_HZ)
-    step = 2 * math.pi * _PITCH_HZ[urgency] / _RATE_HZ
-    for _ in range(urgency + 1):
+    pause, length = int(_PAUSE_S * _RATE_HZ), int(each_s * _RATE_HZ)
+    for pitch_hz in pitches_hz:
+        step = 2 * math.pi * pitch_hz / _RATE_HZ
         samples.extend(int(12_000 * math.sin(step * i) * min(i, length - i, 160) / 160) for i in range(length))
         samples.extend([0] * pause)
     data = io.BytesIO()

@@ -5,7 +5,7 @@ import pytest
 from control.episode_rules import EpisodeConfig
 from control.load_config import LoadConfig, LoadFlags
 from control.load_plan import as_recording, plan_load
-from control.loop import SessionPlan
+from control.session_plan import SessionPlan
 from transport.errors import UsageError
 from transport.replay import ReplayEpisode, ReplayLayout
 from transport.schema import Schema, Stream
@@ -79,5 +79,5 @@ def test_the_recording_takes_the_flags_of_the_load():
     ("tasks", "expected"), [((), ["pick"] * 4), (("lift", "drop", "lift"), ["lift", "drop", "lift", "lift"])]
 )
 def test_every_replayed_episode_has_its_own_task(tasks, expected):
-    plan = SessionPlan("pick", 4, EpisodeConfig(1), tasks=tasks)
-    assert [plan.task_of(episode) for episode in range(4)] == expected
+    plan = SessionPlan("pick", 4, EpisodeConfig(1), tasks=tasks, tasks_by_take=True)
+    assert [plan.task_of(episode, 0) for episode in range(4)] == expected

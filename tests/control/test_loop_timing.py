@@ -11,10 +11,11 @@ import pytest
 from control.board import Board
 from control.clock import FakeClock
 from control.episode_rules import EpisodeConfig
-from control.loop import SessionLoop, SessionPlan
+from control.loop import SessionLoop
 from control.overruns import MissedRule
 from control.pacer import Pacer
 from control.protections import Protections, Unprotected
+from control.session_plan import SessionPlan
 from control.source import Draft, Mark, Outcome
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeEnded, Event, Judgement, RecordKind, Verdict, unpack_event

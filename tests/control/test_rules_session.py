@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from control.episode_rules import OperatorEvents
-from control.session_rules import SessionRules
+from control.session_rules import Pause, SessionRules
 from transport.errors import UsageError
 from transport.records import EndReason, Judgement
 
@@ -25,7 +25,8 @@ def run(session: SessionRules, script: list[Episode], frames: int = 5) -> list[t
     played = []
     for reason, reset in script:
         session.begin_episode()
-        if session.episode_ended(reason, frames):
+        session.episode_ended(reason, frames)
+        if session.pause is Pause.RESET:
             ticks = 1
             for operator in reset:
                 if session.reset_tick(operator):
@@ -86,7 +87,8 @@ def test_ids_count_every_episode() -> None:
     ids = []
     for reason in (EndReason.NEXT, EndReason.RERECORD, EndReason.ABORTED, EndReason.NEXT):
         ids.append(session.begin_episode())
-        assert not session.episode_ended(reason, 3)
+        session.episode_ended(reason, 3)
+        assert session.pause is None
         session.verdict()
     assert ids == [0, 1, 2, 3]
     assert session.finished
@@ -104,7 +106,8 @@ def test_an_episode_without_frames_is_discarded_and_does_not_count(reason: EndRe
 def test_a_stop_beside_another_reason_ends_the_session_without_a_reset(reason: EndReason) -> None:
     session = SessionRules(5, reset_ticks=4)
     session.begin_episode()
-    assert not session.episode_ended(reason, 7, stop=True)
+    session.episode_ended(reason, 7, stop=True)
+    assert session.pause is None
     assert not session.finished, "the episode has no verdict yet"
     assert session.verdict() is (DISCARD if reason is EndReason.RERECORD else KEEP)
     assert session.finished
@@ -115,7 +118,8 @@ def test_a_stop_beside_another_reason_ends_the_session_without_a_reset(reason: E
 def test_an_abort_ends_the_session_only_if_it_is_fatal(fatal: bool, finished: bool) -> None:
     session = SessionRules(5, reset_ticks=4)
     session.begin_episode()
-    assert session.episode_ended(EndReason.ABORTED, 7, fatal=fatal) is not fatal
+    session.episode_ended(EndReason.ABORTED, 7, fatal=fatal)
+    assert session.pause is (None if fatal else Pause.RESET)
     if not fatal:
         assert session.reset_tick(NEXT)
     assert session.verdict() is ABORTED
@@ -126,7 +130,8 @@ def test_an_abort_ends_the_session_only_if_it_is_fatal(fatal: bool, finished: bo
 def test_no_reset_phase_of_zero_ticks() -> None:
     session = SessionRules(2, reset_ticks=0)
     session.begin_episode()
-    assert not session.episode_ended(EndReason.NEXT, 1)
+    session.episode_ended(EndReason.NEXT, 1)
+    assert session.pause is None
     assert session.verdict() is KEEP
     assert not session.finished
 
@@ -139,7 +144,7 @@ def test_calls_out_of_order_are_mistakes_of_the_caller() -> None:
     session.begin_episode()
     with pytest.raises(RuntimeError, match="EPISODE found, expected READY"):
         session.begin_episode()
-    assert session.episode_ended(EndReason.RERECORD, 1)
+    session.episode_ended(EndReason.RERECORD, 1)
     with pytest.raises(RuntimeError, match="RESET found, expected UNDECIDED"):
         session.verdict()
     assert session.reset_tick(QUIET)
@@ -193,7 +198,8 @@ class AnySession(RuleBasedStateMachine):
     @precondition(lambda self: self.state == "episode")
     @rule(reason=st.sampled_from(EndReason), frames=st.integers(0, 3), stop=st.booleans(), fatal=st.booleans())
     def end(self, reason: EndReason, frames: int, stop: bool, fatal: bool) -> None:
-        has_reset = self.session.episode_ended(reason, frames, stop=stop and frames > 1, fatal=fatal and frames > 2)
+        self.session.episode_ended(reason, frames, stop=stop and frames > 1, fatal=fatal and frames > 2)
+        has_reset = self.session.pause is Pause.RESET
         self.must_stop |= reason is EndReason.STOP or (stop and frames > 1) or (fatal and frames > 2)
         self.ended.append((reason, frames))
         assert not (has_reset and self.must_stop)

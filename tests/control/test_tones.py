@@ -50,7 +50,7 @@ def test_a_player_gets_the_tone_and_is_reaped(player: Path) -> None:
     warnings: list[str] = []
     sound = Tones(None, lambda: None, warnings.append)
     sound.play(2)
-    process = sound._playing
+    process = sound._sound.process
     assert process is not None
     assert process.wait(20) == 0
     sound.reap()
@@ -64,8 +64,8 @@ def test_a_player_that_fails_is_said_once(player: Path) -> None:
     sound = Tones(True, lambda: None, warnings.append)
     for _ in range(3):
         sound.play(0)
-        if sound._playing is not None:
-            sound._playing.wait(20)
+        if sound._sound.process is not None:
+            sound._sound.process.wait(20)
         sound.reap()
     assert warnings == [f"no sound: {PLAYER} ended with code 3; --play_sounds=false stops trying"]
 
@@ -74,9 +74,9 @@ def test_a_player_that_hangs_holds_nothing_up(player: Path) -> None:
     player.write_text("#!/bin/sh\nsleep 300\n")
     sound = Tones(True, lambda: None, pytest.fail)
     sound.play(0)
-    hanging = sound._playing
+    hanging = sound._sound.process
     sound.play(1)
-    assert sound._playing is hanging
+    assert sound._sound.process is hanging
     assert hanging is not None
     sound.close()
     assert hanging.returncode == -9
@@ -97,7 +97,7 @@ def test_without_a_player_only_who_asked_for_sounds_gets_the_bell(
     sound = Tones(play, lambda: rung.append(1), pytest.fail, which(*programs))
     sound.play(1)
     assert bool(rung) is rings
-    assert (sound._playing is not None) is speaks
+    assert (sound._sound.process is not None) is speaks
 
 
 def test_a_speaker_says_it_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -106,6 +106,6 @@ def test_a_speaker_says_it_in_words(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     speaker.chmod(0o755)
     sound = Tones(None, lambda: None, pytest.fail, lambda name: str(speaker) if name == "spd-say" else None)
     sound.play(1)
-    assert sound._playing is not None
-    assert sound._playing.wait(20) == 0
+    assert sound._sound.process is not None
+    assert sound._sound.process.wait(20) == 0
     assert (tmp_path / "said").read_text() == "log nearly full\n"
