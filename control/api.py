@@ -90,13 +90,14 @@ def record_dataset(env: gymnasium.Env[Any, Any], policy: Policy | None, cfg: Rec
     Args:
         env: any gymnasium environment that `control.gym_source.GymSource` takes; it is not closed.
         policy: asked for actions if `cfg.pretrained_policy_name_or_path` is given.
-        cfg: see `RecordDatasetConfig`. Optional fields beyond HIL-SERL's: `rgb_encoder` (an `EncoderSpec`),
-            `writer_address` (of a writer started with `onbeat writer`) and `writer_keys` (this recorder's key file).
+        cfg: see `RecordDatasetConfig`. Optional fields beyond HIL-SERL's: `rgb_encoder` (an `EncoderSpec`), `private`
+            and `tags` (of what is uploaded), `writer_address` (of a writer started with `onbeat writer`) and
+            `writer_keys` (this recorder's key file).
 
     Raises:
         UsageError: something asked for that cannot be; nothing was written.
         SourceError: the environment failed; the running episode is aborted, the kept ones stay.
-        OnbeatError: the recording failed otherwise.
+        OnbeatError: the recording failed otherwise, or was not uploaded; what was recorded stays.
     """
     if threading.current_thread() is not threading.main_thread():
         raise UsageError("record_dataset was called in a thread; call it in the main thread, which gets the signals")
@@ -133,11 +134,6 @@ def record_dataset(env: gymnasium.Env[Any, Any], policy: Policy | None, cfg: Rec
 
 
 def _flags(cfg: RecordDatasetConfig, fps: int) -> RecordConfig:
-    if cfg.push_to_hub:
-        raise UsageError(
-            "push_to_hub=True found, which this version cannot do yet; record, then "
-            "LeRobotDataset(repo_id, root=...).push_to_hub()"
-        )
     dataset = DatasetFlags(
         repo_id=cfg.repo_id,
         single_task=cfg.task,
@@ -145,6 +141,9 @@ def _flags(cfg: RecordDatasetConfig, fps: int) -> RecordConfig:
         fps=fps,
         episode_time_s=cfg.wrapper.control_time_s,
         num_episodes=cfg.num_episodes,
+        push_to_hub=bool(cfg.push_to_hub),
+        private=getattr(cfg, "private", None),
+        tags=getattr(cfg, "tags", None),
         no_stamp=True,
         rgb_encoder=getattr(cfg, "rgb_encoder", None) or EncoderSpec(),
     )

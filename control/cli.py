@@ -14,6 +14,7 @@ _ABOUT = {
     "verify": "decode a dataset's videos and compare them with its rows",
     "compact": "turn a dataset of many files into one of few, proved equal",
     "recover": "finish what a crash left beside a dataset, and say what is lost",
+    "push": "upload a dataset to the Hugging Face Hub",
     "loadtest": "certify a machine with a load as heavy as the real one, without a robot",
 }
 

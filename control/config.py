@@ -65,8 +65,12 @@ class DatasetFlags:
     reset_time_s: float = 0
     # Episodes to keep.
     num_episodes: int = 3
-    # Upload to the Hub when the session is over.
+    # Upload to the Hugging Face Hub when the session is over, with the login of the writer's machine.
     push_to_hub: bool = False
+    # Make the repository on the Hub private; default: as its owner has set.
+    private: bool | None = None
+    # Tags for the card on the Hub, for example '[so101, pick]'.
+    tags: list[str] | None = None
     # How camera pictures are encoded.
     rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
     # Threads for each encoder; default: the codec's own choice.

@@ -20,23 +20,29 @@ class DrainWatch:
         self._give_up_s = give_up_s
         self._position, self._since_s = 0, now_s
 
-    def look(self, now_s: float, status: Mapping[str, Any], episodes: int) -> None:
+    def look(self, now_s: float, status: Mapping[str, Any], episodes: int, *, uploads: bool = False) -> None:
         """Compare with the last look.
 
         Args:
             status: the publisher's newest.
             episodes: how many have their final state.
+            uploads: the writer has said that it uploads.
 
         Raises:
             OnbeatError: there was no progress for too long.
         """
         position = status.get("durable_seq", 0) + episodes
         # What a writer was committing when the link broke says nothing about now.
-        busy = status.get("connected") and status.get("committing", 0)
+        busy = status.get("connected") and (status.get("committing", 0) or uploads)
         if position != self._position or busy:
             self._position, self._since_s = position, now_s
         elif now_s - self._since_s > self._give_up_s:
             waiting = status.get("head_seq", 0) - status.get("durable_seq", 0)
+            if uploads and not waiting:
+                raise OnbeatError(
+                    f"the writer was not heard of for {self._give_up_s:g} s; the recording is complete there, whether "
+                    "its upload ended is not known: see `onbeat push` on its machine"
+                )
             raise OnbeatError(
                 f"the writer made no progress for {self._give_up_s:g} s and {waiting} records are not "
                 "durable; they are left in the spill folder, see `onbeat recover`"

@@ -24,7 +24,6 @@ _IGNORED = "ignored"
 _NO_DEPTH = {_IGNORED: "depth cameras are not recorded yet"}
 _NO_IMAGE_FILES = {_IGNORED: "no picture is written to a file of its own"}
 _NO_DISPLAY = {_IGNORED: "nothing is displayed yet"}
-_NO_HUB = {_IGNORED: "nothing is uploaded yet"}
 _OWN_WRITER = {_IGNORED: "encoding runs beside the recording, in the writer, always"}
 
 
@@ -70,10 +69,6 @@ class RobotDatasetFlags(DatasetFlags):
     num_episodes: int = 50
     # Cameras become video files; false, one PNG a picture, is refused.
     video: bool | None = None
-    # Ignored: nothing is uploaded yet.
-    private: bool | None = field(default=None, metadata=_NO_HUB)
-    # Ignored: nothing is uploaded yet.
-    tags: list[str] | None = field(default=None, metadata=_NO_HUB)
     # Ignored: no picture is written to a file of its own.
     num_image_writer_processes: int | None = field(default=None, metadata=_NO_IMAGE_FILES)
     # Ignored: no picture is written to a file of its own.
@@ -142,11 +137,6 @@ def parse(argv: Sequence[str]) -> RobotRecordConfig:
         raise UsageError("no --dataset.repo_id found, expected owner/name")
     if dataset.video is False:
         raise UsageError("--dataset.video=false found; onbeat stores cameras as video only, leave it away")
-    if dataset.push_to_hub:
-        raise UsageError(
-            "--dataset.push_to_hub=true found, which this version cannot do yet; record, then "
-            "LeRobotDataset(repo_id, root=...).push_to_hub()"
-        )
     for line in ignored(config):
         print(line)
     return config

@@ -13,7 +13,7 @@ from control.config import RecordConfig
 from control.supervisor_settings import SupervisorSettings
 from control.writer_installed import check_writer_installed
 from transport import spill_dir
-from transport.dataset_spec import DatasetSpec
+from transport.dataset_spec import DatasetSpec, UploadSpec
 from transport.errors import UsageError
 from transport.keys import load_recorder
 
@@ -58,6 +58,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         encoder_threads=dataset.encoder_threads,
         allow_slow_encoder=writer.allow_slow,
         keep_journal=writer.keep_journal,
+        upload=UploadSpec(dataset.private, tuple(dataset.tags or ())) if dataset.push_to_hub else None,
     )
     publisher = config.publisher
     if publisher.spill_max_gb < 0 or publisher.give_up_s <= 0:

@@ -11,6 +11,7 @@ from control.ready import Ready
 from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.tones import Tones
+from control.upload_news import UploadNews
 from transport import ledger
 from transport.errors import RefusedError
 
@@ -30,6 +31,7 @@ class PublisherNews:
         left: what is left in the spill folder, in words; empty when nothing is.
         link_bytes_per_s: of the link to a writer elsewhere, once it is measured.
         status: the newest figures.
+        upload: what becomes of it, where one was asked for.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class PublisherNews:
         self.left = ""
         self.link_bytes_per_s: float | None = None
         self.status: dict[str, Any] = {}
+        self.upload = UploadNews(display, summary)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take one message in.
@@ -87,6 +90,8 @@ class PublisherNews:
         elif "episode" in message:
             self._summary.episode(message)
             self._display.episode(message)
+        elif "upload" in message:
+            self.upload.take(message["upload"], message["detail"])
         elif "finished" in message:
             self.finished = True
             self.left = ""

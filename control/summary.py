@@ -14,6 +14,7 @@ class Summary:
 
     Attributes:
         frames: rows of the committed episodes.
+        hub: where the dataset was uploaded to, with how much; empty if it was not.
         missing_frames: rows minus packets demuxed from the committed files, summed over cameras and episodes.
     """
 
@@ -25,6 +26,7 @@ class Summary:
     states: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     exit_code: int = 0
+    hub: str = ""
     _seen: dict[int, str] = field(default_factory=dict)
 
     @property
@@ -50,6 +52,11 @@ class Summary:
         self.problems.append(why)
         self.exit_code = self.exit_code or exit_code
 
+    def not_uploaded(self, why: str) -> None:
+        """An upload was asked for and did not happen."""
+        again = f"`onbeat push {self.root}` on the writer's machine uploads it"
+        self.failed(f"not uploaded: {why}; the recording is complete, {again}", 1)
+
     def lines(self) -> list[str]:
         """For the terminal."""
         if not self.episodes:
@@ -60,6 +67,7 @@ class Summary:
             f"episodes  {self.episodes}" + (f" ({', '.join(others)})" if others else ""),
             f"frames    {self.frames}",
             f"missing   {self.missing_frames}",
+            *([f"hub       {self.hub}"] if self.hub else []),
             *(f"problem   {problem}" for problem in self.problems),
             f"check     onbeat verify {self.root}",
             f"open      LeRobotDataset('{self.repo_id}', root='{self.root}')",

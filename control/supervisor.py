@@ -63,7 +63,7 @@ class Supervisor:
             OnbeatError: a process keeps dying.
         """
         signal.signal(signal.SIGINT, lambda *_: self._on_interrupt())
-        signal.signal(signal.SIGTERM, lambda *_: self._control.terminate())
+        signal.signal(signal.SIGTERM, lambda *_: self._on_terminate())
         if self._settings.others_cpus is not None:
             # Every child and every thread of theirs is made here and stays there.
             os.sched_setaffinity(0, self._settings.others_cpus)
@@ -111,14 +111,17 @@ class Supervisor:
         return ready, news
 
     def _supervise(self, ready: Ready, news: PublisherNews) -> None:
-        while not news.finished:
+        while not (news.finished or news.upload.abandoned):
             self._turn(_TURN_S)
             if self._drain is None and self._control.ended():
                 self._on_control_ended("the control process died", 1)
             if self._drain is not None and not news.finished:
-                self._drain.look(time.monotonic(), news.status, sum(self._summary.states.values()))
+                done = sum(self._summary.states.values())
+                self._drain.look(time.monotonic(), news.status, done, uploads=news.upload.under_way)
             self._show(ready, news)
         self._summary.root = self._summary.root or self._settings.spec.root or ""
+        if not news.finished:
+            self._summary.not_uploaded("it was not waited for")
 
     def _turn(self, timeout_s: float) -> None:
         """Take in whatever arrives within `timeout_s`."""
@@ -194,13 +197,20 @@ class Supervisor:
             self._display.warn(f"{why}; ending the session")
 
     def _on_interrupt(self) -> None:
-        """Ctrl-C: once ends the session as q does, twice ends it at once."""
+        """Ctrl-C: once ends the session as q does, twice ends it at once; an upload is not waited for any more."""
+        if self._news is not None and self._news.upload.abandon():
+            return
         self._stops += 1
         if self._stops == 1 and self._board is not None and self._news is not None and self._news.welcome:
             self._board.press("stop")
             self._display.note("stopping after this frame; once more to stop at once")
         else:
             self._control.terminate()
+
+    def _on_terminate(self) -> None:
+        if self._news is not None:
+            self._news.upload.abandon()
+        self._control.terminate()
 
     # -- children ------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ _MAX_TEXT = 256
 _MAX_PATH = 4096
 _MAX_THREADS = 256
 _MAX_OPTIONS = 64
+_MAX_TAGS = 64
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 # Encoders read and write files where such options tell them to; over the network nobody chooses a path.
 _FILE_OPTION = re.compile(
@@ -48,6 +49,27 @@ class EncoderSpec:
 
 
 @dataclass(frozen=True)
+class UploadSpec:
+    """How the dataset goes to the Hugging Face Hub once the session is over.
+
+    Attributes:
+        private: visibility of a repository that is made for it; None leaves it to the owner's default.
+        tags: of the dataset's card, beside LeRobot's own.
+    """
+
+    private: bool | None = None
+    tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.tags) > _MAX_TAGS:
+            raise UsageError(f"{len(self.tags)} tags found, expected at most {_MAX_TAGS}; see --dataset.tags")
+        for tag in self.tags:
+            if not isinstance(tag, str):
+                raise UsageError(f"--dataset.tags holds {type(tag).__name__}, expected text")
+            _check_text(tag, "tags", _MAX_TEXT)
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """The dataset that a session records into.
 
@@ -61,6 +83,7 @@ class DatasetSpec:
         encoder_threads: threads for each encoder; None leaves it to the codec.
         allow_slow_encoder: record although the codec cannot keep up with the load on this machine.
         keep_journal: keep the journals of committed episodes beside the dataset.
+        upload: to the Hub, or None.
     """
 
     repo_id: str
@@ -72,6 +95,7 @@ class DatasetSpec:
     encoder_threads: int | None = None
     allow_slow_encoder: bool = False
     keep_journal: bool = False
+    upload: UploadSpec | None = None
 
     def __post_init__(self) -> None:
         if not _REPO_ID.fullmatch(self.repo_id) or ".." in self.repo_id or "--" in self.repo_id:
@@ -93,7 +117,11 @@ class DatasetSpec:
         _check_encoder(self.rgb_encoder)
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        """Fields by name; `upload` only where there is one, so that versions without it understand everything else."""
+        value = asdict(self)
+        if self.upload is None:
+            del value["upload"]
+        return value
 
     @classmethod
     def from_wire(cls, value: object) -> DatasetSpec:
@@ -102,9 +130,15 @@ class DatasetSpec:
         Raises:
             UsageError: a field is missing, unknown or of another type.
         """
+        if isinstance(value, Mapping):
+            value = {"upload": None, **value}
         found = _checked(value, _SPEC_TYPES, "dataset")
         encoder = _checked(found["rgb_encoder"], _ENCODER_TYPES, "rgb_encoder")
-        return cls(**{**found, "rgb_encoder": EncoderSpec(**encoder)})
+        upload = None
+        if found["upload"] is not None:
+            fields_of_upload = _checked(found["upload"], _UPLOAD_TYPES, "upload")
+            upload = UploadSpec(fields_of_upload["private"], tuple(fields_of_upload["tags"]))
+        return cls(**{**found, "rgb_encoder": EncoderSpec(**encoder), "upload": upload})
 
 
 _OPTIONAL_TEXT, _OPTIONAL_INT = (str, type(None)), (int, type(None))
@@ -118,7 +152,9 @@ _SPEC_TYPES: dict[str, tuple[type, ...]] = {
     "encoder_threads": _OPTIONAL_INT,
     "allow_slow_encoder": (bool,),
     "keep_journal": (bool,),
+    "upload": (dict, type(None)),
 }
+_UPLOAD_TYPES: dict[str, tuple[type, ...]] = {"private": (bool, type(None)), "tags": (list, tuple)}
 _ENCODER_TYPES: dict[str, tuple[type, ...]] = {
     "vcodec": (str,),
     "pix_fmt": (str,),
@@ -130,6 +166,7 @@ _ENCODER_TYPES: dict[str, tuple[type, ...]] = {
     "extra_options": (dict,),
 }
 assert set(_SPEC_TYPES) == {f.name for f in fields(DatasetSpec)}
+assert set(_UPLOAD_TYPES) == {f.name for f in fields(UploadSpec)}
 assert set(_ENCODER_TYPES) == {f.name for f in fields(EncoderSpec)}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, NoReturn
 from zlib import crc32
 
@@ -39,6 +39,7 @@ class Opcode(IntEnum):
     EPISODE = 19
     STATUS = 20
     PROBED = 21
+    UPLOAD = 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,32 @@ class Probed:
     received_bytes: int
 
 
-Message = Hello | Head | Data | Gap | Bye | Probe | Welcome | Refused | Fetch | Episode | Status | Probed
+class UploadState(StrEnum):
+    """How far the upload to the Hub is."""
+
+    WAITING = "waiting"  # the session is not over; `detail` is a warning, or empty
+    UPLOADING = "uploading"
+    UPLOADED = "uploaded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """writer → publisher, with every STATUS of a session that is to be uploaded; `detail` is one line for people."""
+
+    opcode: ClassVar[Opcode] = Opcode.UPLOAD
+    epoch: int
+    state: str
+    detail: str
+
+    @property
+    def settled(self) -> bool:
+        """Whether it will not change any more."""
+        return self.state in (UploadState.UPLOADED, UploadState.FAILED, UploadState.SKIPPED)
+
+
+Message = Hello | Head | Data | Gap | Bye | Probe | Welcome | Refused | Fetch | Episode | Status | Probed | Upload
 _FIELDS: dict[type, tuple[type, ...]] = {
     Hello: (int, str, int, dict, dict, str),
     Head: (int, int, int, int),
@@ -200,6 +226,7 @@ _FIELDS: dict[type, tuple[type, ...]] = {
     Episode: (int, int, str, int, int, int, str),
     Status: (int, int, int, int, int, bool, str),
     Probed: (int, int),
+    Upload: (int, str, str),
 }
 _MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # type: ignore[attr-defined]
 

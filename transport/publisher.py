@@ -54,6 +54,8 @@ class Publisher:
         self._connection = Connection(ring, config, self._poller, link.offer)
         self._sender = Sender(ring, self._log, self._connection, self._notices.append)
         self._writer: msg.Status | None = None
+        self._upload: msg.Upload | None = None
+        self._asks_upload = config["dataset"].get("upload") is not None
         self._control_dead = self._supervisor_dead = False
         self._finished = self._refused = self._terminated = False
         self._measures_link = bool(config.get("measure_link"))
@@ -106,7 +108,13 @@ class Publisher:
         elif isinstance(message, msg.Status):
             self._writer = message
             self._log.note_durable(message.durable_seq)
-            self._finished = message.finished
+            # What became of the upload is told before, but a message can be lost.
+            told = not self._asks_upload or (self._upload is not None and self._upload.settled)
+            self._finished = message.finished and told
+        elif isinstance(message, msg.Upload):
+            if self._upload is None or (message.state, message.detail) != (self._upload.state, self._upload.detail):
+                self._notices.append({"upload": message.state, "detail": message.detail})
+            self._upload = message
         elif isinstance(message, msg.Episode):
             self._notices.append(
                 {
@@ -158,7 +166,8 @@ class Publisher:
             self._connection.reconnect()
         writer = self._writer
         position = (self._log.durable_seq, *((writer.received_seq, writer.committing) if writer else ()))
-        commits = self._connection.welcome and writer is not None and writer.committing > 0
+        uploads = self._upload is not None and self._upload.state == msg.UploadState.UPLOADING
+        commits = self._connection.welcome and writer is not None and (writer.committing > 0 or uploads)
         if position != self._progress[0] or commits:
             self._progress = (position, now_s)
         if self._leave_reason:

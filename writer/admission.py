@@ -48,12 +48,18 @@ class Admission:
     Args:
         base: as in `handshake.consider`.
         wake: called from the thread when `answer` has something.
+        may_upload: as in `handshake.consider`.
     """
 
     def __init__(
-        self, base: Path | None, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic
+        self,
+        base: Path | None,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        may_upload: bool = True,
     ) -> None:
-        self._base, self._wake, self._clock = base, wake, clock
+        self._base, self._wake, self._clock, self._may_upload = base, wake, clock, may_upload
         self.candidate: Candidate | None = None
         self._answer: Answer | None = None
         self._thread: threading.Thread | None = None
@@ -101,7 +107,7 @@ class Admission:
         started_s = self._clock()
         session, reason = None, ""
         try:
-            session = handshake.consider(candidate.hello, self._base, candidate.key)
+            session = handshake.consider(candidate.hello, self._base, candidate.key, may_upload=self._may_upload)
         except OnbeatError as error:
             reason = str(error)
         except OSError as error:

@@ -22,6 +22,7 @@ from writer.journal_join import to_finished
 from writer.keep import keep_journal
 from writer.mux import write_mp4
 from writer.resume import read_episode
+from writer.uploading import Uploading
 from writer.workdir import SessionDir, work_dir
 
 # A commit that failed for a reason that may pass (a full disk) is tried this often before the episode is set aside.
@@ -39,14 +40,16 @@ class CommitterProcess:
         self._ready_fd, self._done_fd = ready_fd, done_fd
         self._session: Session | None = None
         self._committer: Committer | None = None
+        self._uploading: Uploading | None = None
         self._tries: dict[int, int] = {}
 
     def run(self) -> None:
         """Serve until the parent says to stop."""
-        poller = select.poll()
-        poller.register(self._ready_fd, select.POLLIN)
-        poller.register(self._link.fileno(), select.POLLIN)
         while True:
+            poller = select.poll()
+            uploads = [] if self._uploading is None else self._uploading.fds()
+            for fd in (self._ready_fd, self._link.fileno(), *uploads):
+                poller.register(fd, select.POLLIN)
             ready = dict(poller.poll(1000))
             if self._ready_fd in ready:
                 with contextlib.suppress(BlockingIOError):
@@ -54,9 +57,13 @@ class CommitterProcess:
             if self._link.fileno() in ready:
                 received = self._link.receive()
                 if received is None or "stop" in received[0]:
+                    if self._uploading is not None:
+                        self._uploading.stop()
                     return
                 self._on_message(received[0])
             self._commit_ready()
+            if self._uploading is not None:
+                self._uploading.turn(readable=any(fd in ready for fd in uploads))
 
     def _on_message(self, message: dict[str, Any]) -> None:
         if "open" in message:
@@ -67,11 +74,14 @@ class CommitterProcess:
             self._session = session
             self._committer = self._make(session.root, work_dir(session.root), session.spec, session.schema)
             self._committer.recover()
+            self._uploading = Uploading(session, lambda text: self._link.send({"log": text}))
         elif "close" in message:
             self._commit_ready()
+            if self._uploading is not None:
+                self._uploading.close()
             if self._session is not None and self._session.folder.close():
                 ledger.forget(self._session.session_id)
-            self._session = self._committer = None
+            self._session = self._committer = self._uploading = None
             self._link.send({"closed": True})
 
     def _commit_ready(self) -> None:

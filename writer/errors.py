@@ -8,6 +8,7 @@ OnbeatError (transport.errors)
 ├── JournalError              a journal that cannot be read or written
 ├── EncoderError              an encoder failed while recording
 ├── CommitError               an episode could not be put into the dataset; its journal is kept
+├── UploadError               a dataset is not on the Hub; it is complete here
 └── CompactError              a compacted copy is not equal to the dataset, which is kept
 """
 
@@ -42,3 +43,7 @@ class CommitError(OnbeatError):
 
 class CompactError(OnbeatError):
     """The compacted copy of a dataset is not equal to it; the dataset is left as it was."""
+
+
+class UploadError(OnbeatError):
+    """The dataset could not be uploaded; the message says why, and nothing of it is lost."""

@@ -14,7 +14,7 @@ from transport.dataset_spec import DatasetSpec
 from transport.errors import UsageError
 from transport.messages import PROTOCOL, Hello
 from transport.schema import Kind, Schema
-from writer import codec_check, codecs, dataset_check
+from writer import codec_check, codecs, dataset_check, hub_login
 from writer.codecs import ResolvedCodec
 from writer.errors import DatasetMismatchError
 from writer.interrupted import complete_interrupted
@@ -29,7 +29,12 @@ _WORK_SUFFIX = ".onbeat"
 
 @dataclass(frozen=True)
 class Session:
-    """A session that was accepted. `key` is the recorder's public key, empty where no keys are used."""
+    """A session that was accepted.
+
+    Attributes:
+        key: the recorder's public key, empty where no keys are used.
+        remark: what the recorder should know of its upload beforehand.
+    """
 
     session_id: str
     owner: str
@@ -38,6 +43,7 @@ class Session:
     root: Path
     codec: ResolvedCodec
     key: str = ""
+    remark: str = ""
 
     @property
     def folder(self) -> SessionDir:
@@ -81,13 +87,14 @@ def check_form(hello: Hello) -> None:
         raise UsageError(f"an owner is 1 to {_MAX_OWNER} characters that can be printed")
 
 
-def consider(hello: Hello, base: Path | None, key: str = "") -> Session:
+def consider(hello: Hello, base: Path | None, key: str = "", *, may_upload: bool = True) -> Session:
     """Check everything that a HELLO asks for. May take seconds: the codec is measured.
 
     Args:
         base: the folder under which a writer of its own puts datasets; None for a local writer, which takes the
             recorder's `root`.
         key: the recorder's public key, empty where no keys are used.
+        may_upload: whether this recorder may use the machine's login to the Hub.
 
     Raises:
         UsageError: no, and why.
@@ -107,10 +114,11 @@ def consider(hello: Hello, base: Path | None, key: str = "") -> Session:
         return taken_up
     complete_interrupted(root)
     dataset_check.check(root, spec, schema)
+    remark = "" if spec.upload is None else _check_upload(spec, root, may_upload=may_upload)
     cameras = schema.pictures
     if not cameras:
         codec = codecs.resolve(replace_auto(spec).rgb_encoder, spec.encoder_threads)
-        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec, key)
+        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec, key, remark)
     largest = max(cameras, key=lambda stream: stream.width * stream.height)
     if spec.rgb_encoder.vcodec == "auto":
         chosen = codec_check.choose_auto(largest.width, largest.height, spec.fps, len(cameras))
@@ -120,7 +128,8 @@ def consider(hello: Hello, base: Path | None, key: str = "") -> Session:
         codecs.check_size(codec, stream.width, stream.height)
     if not spec.allow_slow_encoder:
         codec_check.check_sustainable(codec, largest.width, largest.height, spec.fps, len(cameras))
-    return Session(hello.session_id, hello.owner, schema, replace(spec, rgb_encoder=codec.spec), root, codec, key)
+    spec = replace(spec, rgb_encoder=codec.spec)
+    return Session(hello.session_id, hello.owner, schema, spec, root, codec, key, remark)
 
 
 def again(root: Path, session_id: str) -> Session | None:
@@ -138,6 +147,15 @@ def replace_auto(spec: DatasetSpec) -> DatasetSpec:
     if spec.rgb_encoder.vcodec != "auto":
         return spec
     return replace(spec, rgb_encoder=replace(spec.rgb_encoder, vcodec="libsvtav1"))
+
+
+def _check_upload(spec: DatasetSpec, root: Path, *, may_upload: bool) -> str:
+    if not may_upload:
+        raise UsageError(
+            "this writer uploads nothing for its recorders; start it with --push_to_hub=true, or leave "
+            "--dataset.push_to_hub away"
+        )
+    return hub_login.check_login(spec.repo_id, root)
 
 
 def _check_sizes(schema: Schema) -> None:

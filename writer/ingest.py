@@ -44,7 +44,7 @@ class Ingest:
         self._base = None if config["base"] is None else Path(config["base"])
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._refusals = Refusals()
-        self._admission = Admission(self._base, self._wake)
+        self._admission = Admission(self._base, self._wake, may_upload=config["may_upload"])
         self._admitted: Answer | None = None
         self._open: OpenSession | None = None
         self._orphan = False
@@ -269,7 +269,7 @@ def _ring_bell(fd: int) -> None:
 
 
 def main() -> None:
-    """Entry of the process; its link's first message has `address`, `base`, `session`, `keys` and two eventfds."""
+    """Entry of the process; its link's first message has `address`, `base`, `session`, limits and two eventfds."""
     link, config, (ready_fd, done_fd) = child_link()
     give_up_realtime()
     try:

@@ -9,7 +9,7 @@ independent of the number of episodes. `tests/writer/test_lerobot_contract.py` p
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from lerobot.datasets.dataset_metadata import CODEBASE_VERSION, LeRobotDatasetMe
 from lerobot.datasets.dataset_writer import DatasetWriter
 from lerobot.datasets.depth_utils import dequantize_depth
 from lerobot.datasets.io_utils import load_info, load_stats, load_tasks
-from lerobot.datasets.utils import serialize_dict
+from lerobot.datasets.utils import create_lerobot_dataset_card, serialize_dict
 from lerobot.utils.utils import SuppressProgressBars, unflatten_dict
 
 from transport.dataset_spec import DatasetSpec
@@ -283,3 +283,11 @@ def concatenate_files(root: Path, tree: Path) -> None:
         )
     except (ValueError, av.FFmpegError) as error:
         raise CompactError(f"lerobot cannot concatenate {root}, nothing was changed: {error}") from error
+
+
+def hub_card(root: Path, repo_id: str, tags: Sequence[str]) -> tuple[str, str]:
+    """The README.md that lerobot's `push_to_hub` gives a dataset on the Hub, and the tag that it sets there."""
+    card = create_lerobot_dataset_card(
+        tags=list(tags) or None, dataset_info=load_info(root), license="apache-2.0", repo_id=repo_id
+    )
+    return str(card), CODEBASE_VERSION

@@ -31,6 +31,7 @@ from writer.log_order import LogOrder
 from writer.recording import Recording
 from writer.refusals import Refusals
 from writer.resume import standing
+from writer.upload_note import read_note
 
 WINDOW_BYTES = 96 << 20
 # What becomes of these is part of every reconnection; the rest is worth a line.
@@ -99,7 +100,9 @@ class OpenSession:
     def finished(self) -> bool:
         """Whether the log is over and everything in it has become part of the dataset."""
         folder = self.session.folder
-        return self._ended and self._journal.session_over and not folder.ready()
+        if not (self._ended and self._journal.session_over) or folder.ready():
+            return False
+        return self.session.spec.upload is None or self._upload(-1).settled
 
     def meet(self, peer: bytes, connection: int | None, epoch: int) -> msg.Welcome:
         """The recorder is at `peer` from now on; what it is told."""
@@ -153,6 +156,8 @@ class OpenSession:
             self._told.add(episode_id)
             values = (final["state"], final["index"], final["frames"], final["missing"], final["detail"])
             yield msg.Episode(self._fetcher.epoch, episode_id, *values)
+        if self.session.spec.upload is not None:
+            yield self._upload(self._fetcher.epoch)
         lacks = self._journal.warning
         if not lacks and self._recording is not None and self._recording.lacking:
             lacks = f"episode {self._recording.episode_id} lacks frames: {self._recording.lacking}"
@@ -167,6 +172,12 @@ class OpenSession:
             self.finished,
             warning,
         )
+
+    def _upload(self, epoch: int) -> msg.Upload:
+        note = read_note(self.session.root) if self._ended else None
+        if note is None or note.session_id != self.session.session_id:
+            return msg.Upload(epoch, msg.UploadState.WAITING, self.session.remark)
+        return msg.Upload(epoch, note.state, note.detail or note.repo_id)
 
     def look_after(self) -> None:
         """Note what encoders are done with, and what was refused.

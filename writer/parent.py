@@ -84,6 +84,7 @@ class WriterParent:
         log: one line for people.
         keys: the folder of the writer's keys; None lets in whoever reaches the address.
         memory_bytes: resident memory at which ingest starts again; None for half of the machine's.
+        may_upload: whether recorders may have datasets uploaded with this machine's login to the Hub.
     """
 
     def __init__(
@@ -96,10 +97,15 @@ class WriterParent:
         log: Callable[[str], None],
         keys: Path | None = None,
         memory_bytes: int | None = None,
+        may_upload: bool = True,
     ) -> None:
         self._address, self._base, self._once, self._log = address, base, once, log
         self._supervisor_fd = supervisor_fd
-        self._ingest_limits = {"keys": None if keys is None else str(keys), "memory_bytes": memory_bytes}
+        self._ingest_limits = {
+            "keys": None if keys is None else str(keys),
+            "memory_bytes": memory_bytes,
+            "may_upload": may_upload,
+        }
         bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2)]
         self._ingest = _Child("writer.ingest", bells)
         self._committer = _Child("writer.committer", bells, _COMMITTER_NICENESS)

@@ -20,6 +20,7 @@ from writer.journal_join import JoinedEpisode, to_finished
 from writer.keep import keep_journal
 from writer.leftovers import OPERATORS, Leftover, State, sessions, survey
 from writer.mux import write_mp4
+from writer.push import keep_due
 from writer.recover_spill import take_in
 from writer.workdir import RootLock, work_dir
 
@@ -73,6 +74,7 @@ def recover(root: Path, decide: Decide, tell: Tell, spill_dir: Path) -> Recovere
         for leftover in survey(root):
             _account(leftover, result)
             _settle(root, leftover, decide, tell, result)
+        keep_due(root)
         for session in sessions(root):
             if session.close():
                 ledger.forget(session.session_id)

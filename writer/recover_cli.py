@@ -11,6 +11,7 @@ from pathlib import Path
 from transport.errors import OnbeatError, UsageError
 from transport.spill_dir import choose
 from writer.leftovers import Leftover, State, survey
+from writer.push import due_upload, push
 from writer.recover import DROP, KEEP, LEAVE, Recovered, describe, recover
 from writer.recover_stock import Salvage, examine, salvage
 from writer.workdir import work_dir
@@ -74,9 +75,13 @@ def _run(arguments: argparse.Namespace) -> int:
             for leftover in survey(root):
                 print(f"found    {describe(leftover)}")
                 code = EXIT_LOST if leftover.lost else code
+            if (note := due_upload(root)) is not None:
+                print(f"found    the upload to {note.repo_id} is due")
         else:
             spill = arguments.spill or choose(None, os.environ).folder
-            code = _conclude(recover(root, _decider(arguments), print, spill))
+            result = recover(root, _decider(arguments), print, spill)
+            code = _conclude(result)
+            code = max(code, _upload(root, settled=not (result.left or result.failed)))
     elif root.exists():
         print(f"nothing was left beside {root}")
     if root.exists():
@@ -94,6 +99,22 @@ def _conclude(result: Recovered) -> int:
     if result.failed:
         return EXIT_FAILED
     return EXIT_LOST if result.lost else EXIT_GOOD
+
+
+def _upload(root: Path, *, settled: bool) -> int:
+    """Carry out the upload that a session asked for and that did not happen."""
+    note = due_upload(root)
+    if note is None:
+        return EXIT_GOOD
+    if not settled:
+        print(f"upload   to {note.repo_id} waits for the episodes above; `onbeat push {root}` does not")
+        return EXIT_GOOD
+    try:
+        print(f"uploaded to {push(root, note, print)}")
+    except OnbeatError as error:
+        print(f"upload   to {note.repo_id} failed: {error}; `onbeat push {root}` tries again")
+        return EXIT_FAILED
+    return EXIT_GOOD
 
 
 def _stock(root: Path, target: Path, dry: bool) -> int:

@@ -3,6 +3,7 @@
     ROOT.onbeat/                       same file system as ROOT, never pushed to the Hub
         lock                           held by the writer's parent; its text names the owner
         staging/ ...                   the committer's (writer/commit.py)
+        upload.json                    an upload to the Hub that is due or has failed (writer/upload_note.py)
         sessions/SESSION/
             session.json               what was agreed in the handshake
             progress.json              the newest durable record when no episode is open
@@ -207,7 +208,9 @@ class RootLock:
     def release(self) -> None:
         """Give the lock up, and remove `ROOT.onbeat` if nothing is left in it that anybody could need."""
         sessions = self._dir / "sessions"
-        needed = (sessions.exists() and any(sessions.iterdir())) or (self._dir / "intent.json").exists()
+        needed = (sessions.exists() and any(sessions.iterdir())) or any(
+            (self._dir / name).exists() for name in ("intent.json", "upload.json")
+        )
         if not needed:
             for path in self._dir.iterdir():
                 if path.name != "kept":

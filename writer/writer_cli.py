@@ -28,6 +28,9 @@ class WriterConfig:
     keys: str | None = None
     # Listen to other machines without keys: whoever reaches the port can write datasets, and read what passes by.
     insecure: bool = False
+    # Upload datasets for recorders that ask for it, with this machine's login to the Hugging Face Hub; default: yes,
+    # but not with --insecure.
+    push_to_hub: bool | None = None
     # Gigabytes of memory at which ingest starts again; default: half of what the machine has.
     memory_gb: float | None = None
     # Show tracebacks.
@@ -58,7 +61,14 @@ def _run(config: WriterConfig) -> int:
     _log(f"datasets go to {base}; Ctrl-C ends")
     memory_bytes = None if config.memory_gb is None else int(config.memory_gb * 1e9)
     WriterParent(
-        config.bind, base, once=config.once, supervisor_fd=None, log=_log, keys=folder, memory_bytes=memory_bytes
+        config.bind,
+        base,
+        once=config.once,
+        supervisor_fd=None,
+        log=_log,
+        keys=folder,
+        memory_bytes=memory_bytes,
+        may_upload=not config.insecure if config.push_to_hub is None else config.push_to_hub,
     ).run()
     return 0
 

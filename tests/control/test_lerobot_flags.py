@@ -77,7 +77,6 @@ def test_defaults_are_lerobot_records_but_for_the_upload() -> None:
     ("argv", "message"),
     [
         ([], "no --dataset.repo_id"),
-        ([NAME, "--dataset.push_to_hub=true"], "push_to_hub"),
         ([NAME, "--dataset.video=false"], "video"),
         ([NAME, "--dataset.no_such_flag=1"], "no_such_flag"),
     ],

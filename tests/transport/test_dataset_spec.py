@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_strategies import SPECS, VALUES
 
-from transport.dataset_spec import DatasetSpec, EncoderSpec
+from transport.dataset_spec import DatasetSpec, EncoderSpec, UploadSpec
 from transport.errors import UsageError
 
 GOOD: dict[str, Any] = DatasetSpec("me/data", 30).to_wire()
@@ -22,6 +22,13 @@ def test_every_specification_comes_back_through_msgpack(spec: DatasetSpec) -> No
     packed = msgpack.packb(spec.to_wire())
     assert DatasetSpec.from_wire(msgpack.unpackb(packed)) == spec
     assert DatasetSpec.from_wire(msgpack.unpackb(packed, use_list=False)) == spec
+
+
+def test_without_an_upload_it_is_as_before_there_were_uploads() -> None:
+    assert "upload" not in GOOD
+    assert DatasetSpec.from_wire(GOOD).upload is None
+    asked = DatasetSpec("me/data", 30, upload=UploadSpec(True, ("a",))).to_wire()
+    assert asked == {**GOOD, "upload": {"private": True, "tags": ("a",)}}
 
 
 def read(value: object) -> DatasetSpec | None:
@@ -109,8 +116,17 @@ def test_a_dataset_name_is_no_path(repo_id: str) -> None:
         ("allow_slow_encoder", "yes"),
         ("rgb_encoder", None),
         ("rgb_encoder", {}),
+        ("upload", True),
+        ("upload", {}),
+        ("upload", {"private": None, "tags": [], "token": "hf_x"}),
+        ("upload", {"private": "yes", "tags": []}),
+        ("upload", {"private": None, "tags": "so101"}),
+        ("upload", {"private": None, "tags": [1]}),
+        ("upload", {"private": None, "tags": ["a\nb"]}),
+        ("upload", {"private": None, "tags": ["t" * 257]}),
+        ("upload", {"private": None, "tags": ["t"] * 65}),
     ],
-    ids=ascii,
+    ids=lambda value: ascii(value)[:60],
 )
 def test_fields_are_of_their_type_and_range(name: str, value: object) -> None:
     assert read({**GOOD, name: value}) is None

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from transport import messages as msg
-from transport.dataset_spec import DatasetSpec, EncoderSpec
+from transport.dataset_spec import DatasetSpec, EncoderSpec, UploadSpec
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Judgement, SessionEnded, Verdict
 from transport.schema import CHW, HWC, Kind, Schema, Stream
 
@@ -79,6 +79,7 @@ SPECS = st.builds(
     rgb_encoder=ENCODERS,
     encoder_threads=st.none() | st.integers(1, 64),
     allow_slow_encoder=st.booleans(),
+    upload=st.none() | st.builds(UploadSpec, st.none() | st.booleans(), st.lists(NAME, max_size=3).map(tuple)),
 )
 
 MESSAGES: st.SearchStrategy[msg.Message] = st.one_of(
@@ -95,6 +96,7 @@ MESSAGES: st.SearchStrategy[msg.Message] = st.one_of(
     st.builds(msg.Data, *[NUMBERS] * 7, CRCS),
     st.builds(msg.Gap, *[NUMBERS] * 4, TEXT),
     st.builds(msg.Bye, NUMBERS),
+    st.builds(msg.Upload, NUMBERS, TEXT, TEXT),
     st.builds(msg.Probe, NUMBERS),
     st.builds(msg.Probed, NUMBERS, NUMBERS),
     st.builds(msg.Welcome, NUMBERS, NUMBERS, TEXT),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import stock
 
+from transport.dataset_spec import UploadSpec
 from transport.records import EndReason, EpisodeEnded, Judgement, Verdict
 from writer import codecs
 from writer.handshake import Session
@@ -17,11 +18,14 @@ from writer.recording import Recording
 RECORDING, UNDECIDED, KEPT, ABORTED = "recording", "undecided", "ended", "aborted"
 
 
-def session(root: Path, session_id: str = stock.SESSION, *, keep_journal: bool = False) -> Session:
+def session(
+    root: Path, session_id: str = stock.SESSION, *, keep_journal: bool = False, upload: bool = False
+) -> Session:
     """A session as the handshake agrees on it, with its folder."""
     from dataclasses import replace
 
-    spec = replace(stock.SPEC, root=str(root), keep_journal=keep_journal)
+    asked = UploadSpec(private=True) if upload else None
+    spec = replace(stock.SPEC, root=str(root), keep_journal=keep_journal, upload=asked)
     made = Session(session_id, "a test", stock.schema(), spec, root, codecs.resolve(spec.rgb_encoder, None))
     made.folder.create(made.agreed())
     return made

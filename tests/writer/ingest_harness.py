@@ -149,6 +149,7 @@ def ingesting(
         "session": session,
         "keys": None if keys is None else str(keys),
         "memory_bytes": None,
+        "may_upload": True,
     }
     failures: list[BaseException] = []
 
