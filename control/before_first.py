@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from control.control_handle import ControlHandle
 from control.display import Display
@@ -18,8 +19,17 @@ from transport.schema import Schema
 _TURN_S = 0.05
 
 
-def await_ready(control: ControlHandle, display: Display) -> tuple[Ready, list[int]]:
+def await_ready(
+    control: ControlHandle,
+    display: Display,
+    start_guardian: Callable[[dict[str, Any], list[int]], None],
+    look: Callable[[], None],
+) -> tuple[Ready, list[int]]:
     """Wait for control's READY; how long an environment takes to load is its own affair.
+
+    Args:
+        start_guardian: returns once the guardian that control asks for watches it.
+        look: sees after the other processes, now and then.
 
     Returns:
         READY, and its file descriptors: log ring, board, the publisher's wake-up.
@@ -36,10 +46,14 @@ def await_ready(control: ControlHandle, display: Display) -> tuple[Ready, list[i
                 raise told(message["failed"], message["exit_code"])
             if "log" in message:
                 display.warn(message["log"])
-                continue
-            return Ready.from_wire(message["ready"]), fds
-        if control.ended():
+            elif "guard" in message:
+                start_guardian(message["guard"], fds)
+                control.link.send({"guarded": True})
+            else:
+                return Ready.from_wire(message["ready"]), fds
+        elif control.ended():
             raise OnbeatError(f"the control process ended with code {control.exit_code()} before it was ready")
+        look()
 
 
 def await_welcome(

@@ -111,6 +111,7 @@ class Between:
                 self._clock.sleep_until_ns(self._clock.now_ns() + _UNPACED_NS)
             self._check()
             self._source.idle()
+            self._board.beat()
             before = self._rules.judgement
             is_over = over()
             if before is Judgement.KEEP and self._rules.judgement is Judgement.DISCARD:

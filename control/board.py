@@ -41,6 +41,7 @@ class Phase(IntEnum):
 
 _PHASE, _EPISODE, _RECORDED, _FRAMES, _TICKS, _MISSED, _WORST_NS, _OPERATOR = range(8)
 _TAKEOVERS = _WORDS - 1
+_BEATS, _BEFORE_PHASE = _WORDS - 2, _WORDS - 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Board:
     # -- control's side ------------------------------------------------------------------------------------------
 
     def set_phase(self, phase: Phase, *, episode_id: int, recorded: int) -> None:
+        self._words[_BEFORE_PHASE] = self._words[_TICKS] + self._words[_BEATS]
         self._words[_EPISODE] = episode_id
         self._words[_RECORDED] = recorded
         self._words[_PHASE] = phase
@@ -112,6 +114,10 @@ class Board:
         words[_TICKS] = count + 1
         if self._ledger is not None:
             self._ledger.note(int(words[_EPISODE]), frames)
+
+    def beat(self) -> None:
+        """Note a tick in which nothing is recorded, as a sign of life."""
+        self._words[_BEATS] += 1
 
     def take_events(self) -> OperatorEvents:
         """What the operator asked for since the last call."""
@@ -139,6 +145,12 @@ class Board:
             return
         self._words[_OPERATOR + 1 + _EVENTS.index(name)] += 1
         self._words[_OPERATOR] += 1
+
+    def signs_of_life(self) -> tuple[Phase, int, int]:
+        """Phase, episode, and the number of ticks since that phase began."""
+        words = self._words
+        ticks = words[_TICKS] + words[_BEATS] - words[_BEFORE_PHASE]
+        return Phase(int(words[_PHASE])), int(words[_EPISODE]), int(ticks)
 
     def figures(self, fps: int) -> LoopFigures:
         """The figures as they stand; `fps` of 0 (unpaced) has no period to be compared with."""

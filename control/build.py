@@ -19,6 +19,7 @@ from control.episode_rules import EpisodeConfig
 from control.gym_make import env_fps, make_env, one_line
 from control.gym_source import GymSource
 from control.hil_flags import HilRecordConfig
+from control.lerobot_flags import RobotRecordConfig
 from control.realtime import check_flags
 from control.scripted import RandomTeleoperator, ScriptedTeleoperator
 from control.session import SessionSettings
@@ -65,7 +66,9 @@ def environment(config: RecordConfig) -> tuple[gymnasium.Env[Any, Any], int]:
     return env, dataset.fps or env_fps(env) or _DEFAULT_FPS
 
 
-def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+def build_robot(
+    config: RobotRecordConfig, argv: Sequence[str], link: Link
+) -> tuple[Source, SessionPlan, SessionSettings]:
     """Connect a lerobot robot and its teleoperator, and make everything around them.
 
     Args:
@@ -87,7 +90,7 @@ def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[
             f"--robot.* needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
             "pip install 'onbeat[lerobot,arms]'"
         ) from error
-    source = build_source(argv, config.timing, fps, link)
+    source = build_source(argv, config.timing, fps, link, config.robot.on_fault)
     try:
         return source, plan_of(config, source, fps), settings
     except BaseException:
@@ -125,7 +128,9 @@ def build_hil(config: HilRecordConfig, argv: Sequence[str], link: Link) -> tuple
     counts_success = episode.number_of_steps_after_success > 0 or parsed.terminates_on_success
     if episode.number_of_steps_after_success > 0 and episode.success_reward is None:
         episode.success_reward = parsed.success_reward
-    source = hil_build.build_source(parsed, config.timing, link, counts_success=counts_success)
+    source = hil_build.build_source(
+        parsed, config.timing, link, counts_success=counts_success, on_fault=config.robot.on_fault
+    )
     try:
         return source, plan_of(config, source, fps), settings
     except BaseException:

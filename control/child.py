@@ -27,6 +27,7 @@ class Child:
         take: takes its messages.
         patience_s: how long it may take to end.
         last_words: what it says while it ends is taken too.
+        may_end: ending with code 0 means that it has done what it was started for.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Child:
         patience_s: float,
         *,
         last_words: bool = False,
+        may_end: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.may_end = name, may_end
         self._spawn, self._take, self._patience_s, self._last_words = spawn, take, patience_s, last_words
         self._starts: deque[float] = deque()
         self._begin()
@@ -80,5 +82,9 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.take_rest()
+
+    def take_rest(self) -> None:
+        """Take what it said before it ended."""
         while self._last_words and select.select([self.link.fileno()], [], [], 0)[0] and self.take_message():
             pass

@@ -126,6 +126,11 @@ class TimingFlags:
     max_missed_fraction: float | None = None
     # What becomes of an episode above it: "mark" (kept, said in its sidecar) or "reject" (aborted).
     on_missed: str = "mark"
+    # Seconds without a tick after which the control process is ended and the robot left as --robot.on_fault says; 0
+    # waits for ever.
+    max_tick_s: float = 5
+    # The same for the environment's reset and for the first tick after it.
+    max_reset_s: float = 120
 
     def __post_init__(self) -> None:
         # Command lines are read as YAML, to which a plain `off` is the truth value false.

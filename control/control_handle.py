@@ -40,6 +40,16 @@ class ControlHandle:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was started by this process, which may then end it."""
+        return self._process is not None
+
+    def kill(self) -> None:
+        """End it at once, also when it is stopped."""
+        assert self._process is not None
+        self._process.kill()
+
     def release(self) -> None:
         """The session is over: wait for our child, which closes its environment."""
         self.wait(15)

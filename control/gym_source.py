@@ -178,7 +178,7 @@ class GymSource:
     def idle(self) -> None:
         """See `Source.idle`: a simulated environment stands still."""
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         """See `Source.close`; also closes the teleoperator."""
         if self._closed:
             return

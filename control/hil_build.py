@@ -34,6 +34,7 @@ from control.hil_source import HilSource
 from control.lerobot_account import CameraLimits
 from control.lerobot_build import connect, end_process, offer, take_cameras
 from control.lerobot_device import one_line, release
+from control.lerobot_guard import GuardedRobot
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link
 
@@ -45,12 +46,15 @@ _NO_EVENTS = "it gives no events; use gamepad, keyboard_ee or another one with g
 _RESET_TIME_S = 5.0
 
 
-def build_source(config: HilConfig, timing: TimingFlags, link: Link, *, counts_success: bool) -> HilSource:
+def build_source(
+    config: HilConfig, timing: TimingFlags, link: Link, *, counts_success: bool, on_fault: str
+) -> HilSource:
     """Make environment, teleoperator and processors, and look once to learn the columns.
 
     Args:
         link: to whoever talks to the operator.
         counts_success: as `HilSource` has it.
+        on_fault: how a robot is left when the session does not end in order: `release` or `hold`.
 
     Raises:
         UsageError: a configuration that cannot be, a device that is not calibrated, a package that is missing.
@@ -67,19 +71,19 @@ def build_source(config: HilConfig, timing: TimingFlags, link: Link, *, counts_s
     # From here on an arm may have torque: whatever ends this process releases it first.
     signal.signal(signal.SIGTERM, end_process)
     with contextlib.ExitStack() as undo:
-        make = _simulation if config.is_simulation else _robot
-        source = make(config, timing, link, undo, counts_success)
+        if config.is_simulation:
+            source = _simulation(config, link, undo, counts_success)
+        else:
+            source = _robot(config, timing, link, undo, counts_success, on_fault)
         undo.pop_all()
     return source
 
 
-def _simulation(
-    config: HilConfig, timing: TimingFlags, link: Link, undo: contextlib.ExitStack, counts_success: bool
-) -> HilSource:
+def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, counts_success: bool) -> HilSource:
     env = _gym_hil_env(config)
     teleop = None if config.env.teleop is None else _made(make_teleoperator_from_config, config.env.teleop)
 
-    def close() -> None:
+    def close(failed: bool = False) -> None:
         env.close()
         if teleop is not None:
             release(teleop, "teleoperator")
@@ -103,7 +107,12 @@ def _simulation(
 
 
 def _robot(
-    config: HilConfig, timing: TimingFlags, link: Link, undo: contextlib.ExitStack, counts_success: bool
+    config: HilConfig,
+    timing: TimingFlags,
+    link: Link,
+    undo: contextlib.ExitStack,
+    counts_success: bool,
+    on_fault: str,
 ) -> HilSource:
     env_config = config.env
     robot = _made(make_robot_from_config, env_config.robot)
@@ -114,9 +123,11 @@ def _robot(
     actor, neutral = _actor(teleop, joints, config)
     proxies, cameras = take_cameras(robot, timing, link)
 
-    def close() -> None:
+    guarded = GuardedRobot(robot, link, on_fault)
+
+    def close(failed: bool = False) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        release(robot, "robot")
+        guarded.leave(failed=failed)
         release(teleop, "teleoperator")
         cameras.close()
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from control.config import DatasetFlags, EpisodeFlags, RecordConfig
+from control.guarded import OwnRobotFlags
 from transport import flags
 from transport.errors import UsageError
 
@@ -61,6 +62,8 @@ class HilRecordConfig(RecordConfig):
     dataset: HilDatasetFlags = field(default_factory=HilDatasetFlags)
     # When an episode is a success.
     episode: HilEpisodeFlags = field(default_factory=HilEpisodeFlags)
+    # Beside what the file says of the robot.
+    robot: OwnRobotFlags = field(default_factory=OwnRobotFlags)
 
 
 def is_hil(argv: Sequence[str]) -> bool:
@@ -98,6 +101,7 @@ def parse(argv: Sequence[str]) -> tuple[HilRecordConfig, list[str]]:
         about="record with a configuration of lerobot's gym_manipulator (HIL-SERL); --env.*, --mode and --device are "
         "that file's",
     )
+    config.robot.check()
     if not config.dataset.repo_id:
         raise UsageError(f"no dataset.repo_id found in {path}, expected owner/name; or pass --dataset.repo_id")
     if config.policy.path is not None:

@@ -21,11 +21,11 @@ class Rollout:
         env: `RobotEnv`, or a gymnasium environment of gym_hil's.
         processors: the environment's and the action's, as `make_processors` gives them.
         neutral: the action while nobody intervenes; `Neutral` or `Hold`.
-        release: closes everything.
+        release: closes everything; told whether the session failed.
     """
 
     def __init__(
-        self, env: Any, processors: tuple[Any, Any], neutral: Neutral, *, clock: Clock, release: Callable[[], None]
+        self, env: Any, processors: tuple[Any, Any], neutral: Neutral, *, clock: Clock, release: Callable[[bool], None]
     ) -> None:
         self._env = _Clocked(env, clock)
         self._env_processor, self._action_processor = processors
@@ -54,8 +54,8 @@ class Rollout:
         self._neutral.acted(self._transition)
         return self._transition
 
-    def close(self) -> None:
-        self._release()
+    def close(self, *, failed: bool) -> None:
+        self._release(failed)
 
 
 class Neutral:

@@ -43,8 +43,8 @@ class Rollout(Protocol):
     def step(self) -> Transition:
         """Act once; returns the transition, processed."""
 
-    def close(self) -> None:
-        """Release everything. May be called twice."""
+    def close(self, *, failed: bool) -> None:
+        """Release everything, after a failure as `--robot.on_fault` says. May be called twice."""
 
 
 class Sidecar(Protocol):
@@ -162,8 +162,8 @@ class HilSource:
     def idle(self) -> None:
         """Nothing moves: HIL-SERL has no phase between an episode and its environment's reset."""
 
-    def close(self) -> None:
-        self._rollout.close()
+    def close(self, *, failed: bool = False) -> None:
+        self._rollout.close(failed=failed)
 
     def _look(self, transition: Transition) -> None:
         observation = transition["observation"]

@@ -26,6 +26,7 @@ from control.errors import SourceError
 from control.lerobot_account import CameraLimits
 from control.lerobot_camera import CameraProxy, config_of, encode
 from control.lerobot_device import no_prompts, one_line, parts_of, release
+from control.lerobot_guard import GuardedRobot
 from control.lerobot_robot import Pipelines, RobotSource
 from transport import flags
 from transport.errors import OnbeatError, UsageError
@@ -44,12 +45,13 @@ class RobotFlags:
     teleop: TeleoperatorConfig | None = None
 
 
-def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link) -> RobotSource:
+def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link, on_fault: str) -> RobotSource:
     """Connect teleoperator and robot, in this order, as lerobot-record does.
 
     Args:
         argv: the flags `--robot.*` and `--teleop.*`.
         link: to whoever talks to the operator.
+        on_fault: how the robot is left when the session does not end in order: `release` or `hold`.
 
     Raises:
         UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed.
@@ -62,9 +64,11 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link)
         raise UsageError(one_line(error)) from error
     proxies, cameras = take_cameras(robot, timing, link)
 
-    def close() -> None:
+    guarded = GuardedRobot(robot, link, on_fault)
+
+    def close(failed: bool = False) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        release(robot, "robot")
+        guarded.leave(failed=failed)
         release(teleop, "teleoperator")
         cameras.close()
 

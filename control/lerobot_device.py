@@ -13,6 +13,8 @@ from lerobot.teleoperators import Teleoperator
 from control.lerobot_bus import buses_of
 from transport.errors import UsageError
 
+_CUTS_TORQUE = "disable_torque_on_disconnect"
+
 
 def parts_of(device: Any) -> list[Any]:
     """A robot or teleoperator, and the arms that it consists of."""
@@ -49,8 +51,17 @@ def _refusing(part: Any, section: str, calibrate: Callable[[], None]) -> Callabl
     return refuse
 
 
-def release(device: Any, what: str) -> None:
-    """Disconnect, whatever state it is in; a failure is said aloud, because an arm may be left stiff."""
+def release(device: Any, what: str, *, keep_torque: bool = False, then: str = "switch its power off") -> bool:
+    """Disconnect, whatever state it is in; False after a failure, which is said aloud: an arm may be left stiff.
+
+    Args:
+        keep_torque: as far as its driver knows how to.
+        then: what comes after a failure, in words.
+    """
+    if keep_torque:
+        for part in parts_of(device):
+            if hasattr(part.config, _CUTS_TORQUE):
+                setattr(part.config, _CUTS_TORQUE, False)
     try:
         if device.is_connected:
             device.disconnect()
@@ -58,9 +69,18 @@ def release(device: Any, what: str) -> None:
             # Connecting failed half-way: lerobot itself would leave its torque on.
             for bus in buses_of(device):
                 if bus.is_connected:
-                    bus.disconnect(getattr(device.config, "disable_torque_on_disconnect", True))
+                    bus.disconnect(getattr(device.config, _CUTS_TORQUE, True))
     except Exception as error:  # noqa: BLE001 - the other devices must be released too
-        print(f"onbeat: the {what} could not be released: {one_line(error)}; switch its power off", file=sys.stderr)
+        print(f"onbeat: the {what} could not be released: {one_line(error)}; {then}", file=sys.stderr)
+        return False
+    return True
+
+
+def close_ports(device: Any) -> None:
+    """Close what a failed `disconnect` left open, for the guardian to open it."""
+    for bus in buses_of(device):
+        if bus.port_handler.is_open:
+            bus.port_handler.closePort()
 
 
 def one_line(error: BaseException) -> str:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from control.config import DatasetFlags, RecordConfig
+from control.guarded import OwnRobotFlags
 from transport import flags
 from transport.dataset_spec import OptionValue
 from transport.errors import UsageError
 
 _SECTIONS = ("robot", "teleop")
 _PLUGINS = "discover_packages_path"
+# Flags of ours among lerobot's sections.
+_OWN = ("robot.on_fault",)
 _IGNORED = "ignored"
 
 
@@ -85,6 +88,8 @@ class RobotDatasetFlags(DatasetFlags):
 
 @dataclass
 class RobotRecordConfig(RecordConfig):
+    # Beside lerobot's own --robot.* flags.
+    robot: OwnRobotFlags = field(default_factory=OwnRobotFlags)
     # The dataset, with the names and defaults of lerobot-record.
     dataset: RobotDatasetFlags = field(default_factory=RobotDatasetFlags)
     # Ignored: nothing is displayed yet.
@@ -118,7 +123,8 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             name = token[2:].partition("=")[0]
             if _section(token) == "env":
                 raise UsageError(f"--{name} and --robot.* found together; record an environment or a robot")
-            into = theirs if _section(token) in _SECTIONS or name.endswith(_PLUGINS) else ours
+            lerobots = _section(token) in _SECTIONS or name.endswith(_PLUGINS)
+            into = theirs if lerobots and name not in _OWN else ours
         # A value that stands apart goes with its flag.
         into.append(token)
     return theirs, ours
@@ -137,6 +143,7 @@ def parse(argv: Sequence[str]) -> RobotRecordConfig:
         raise UsageError("no --dataset.repo_id found, expected owner/name")
     if dataset.video is False:
         raise UsageError("--dataset.video=false found; onbeat stores cameras as video only, leave it away")
+    config.robot.check()
     for line in ignored(config):
         print(line)
     return config

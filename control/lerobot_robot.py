@@ -45,7 +45,7 @@ class RobotSource:
         cameras: stand-ins of the robot's cameras, by name.
         log: takes lines for the operator; must not wait.
         fps: ticks per second; a failed read may cost a quarter of one.
-        release: disconnects everything.
+        release: disconnects everything; told whether the session failed.
 
     Raises:
         SourceError: the first observation cannot be read.
@@ -67,7 +67,7 @@ class RobotSource:
         limits: CameraLimits,
         log: Callable[[str], None],
         before_episode: Callable[[], None],
-        release: Callable[[], None],
+        release: Callable[[bool], None],
     ) -> None:
         self._robot, self._teleop, self._features, self._pipelines = robot, teleop, features, pipelines
         self._clock, self._log = clock, log
@@ -149,8 +149,8 @@ class RobotSource:
         _, to_send = self._decide(self._look())
         self._sent.get(lambda: self._robot.send_action(to_send))
 
-    def close(self) -> None:
-        self._release()
+    def close(self, *, failed: bool = False) -> None:
+        self._release(failed)
 
     # -- inside a tick -------------------------------------------------------------------------------------------
 

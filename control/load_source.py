@@ -90,7 +90,7 @@ class LoadSource:
     def idle(self) -> None:
         """Nothing moves between episodes."""
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         self._note_tick()
 
     def _note_tick(self) -> None:

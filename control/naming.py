@@ -82,6 +82,8 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         give_up_s=publisher.give_up_s,
         play_sounds=config.play_sounds,
         first_index=_episodes_in(root) if config.resume and root is not None else 0,
+        max_tick_s=config.timing.max_tick_s,
+        max_reset_s=config.timing.max_reset_s,
         others_cpus=None if (cpus := others_cpus(config.timing)) is None else sorted(cpus),
     )
 

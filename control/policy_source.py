@@ -85,9 +85,9 @@ class PolicySource:
     def idle(self) -> None:
         self._source.idle()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         try:
-            self._source.close()
+            self._source.close(failed=failed)
         finally:
             self._release()
 

@@ -31,8 +31,8 @@ def main() -> int:
             config = hil_config = draccus.decode(HilRecordConfig, first["config"])
             source, plan, settings = build_hil(hil_config, hil_argv, link)
         elif robot_argv is not None:
-            config = draccus.decode(RobotRecordConfig, first["config"])
-            source, plan, settings = build_robot(config, robot_argv, link)
+            config = robot_config = draccus.decode(RobotRecordConfig, first["config"])
+            source, plan, settings = build_robot(robot_config, robot_argv, link)
         else:
             config = draccus.decode(RecordConfig, first["config"])
             made = build(config) if config.policy.path is None else policy_build.build(config, link)
@@ -40,9 +40,12 @@ def main() -> int:
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         return error.exit_code
+    failed = True
     try:
         run_session(source, plan, settings, link)
+        failed = False
     except RefusedError:
+        failed = False
         return 2  # the supervisor knows why, and says it
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
@@ -50,7 +53,7 @@ def main() -> int:
             traceback.print_exc(file=sys.stderr)
         return error.exit_code
     finally:
-        source.close()
+        source.close(failed=failed)
     return 0
 
 

@@ -214,6 +214,9 @@ def check_flags(timing: TimingFlags) -> None:
             raise UsageError(f"--timing.{name}={getattr(timing, name)} found, expected auto, require or off")
     if timing.on_missed not in ("mark", "reject"):
         raise UsageError(f"--timing.on_missed={timing.on_missed} found, expected mark or reject")
+    for name in ("max_tick_s", "max_reset_s"):
+        if getattr(timing, name) < 0:
+            raise UsageError(f"--timing.{name}={getattr(timing, name):g} found, expected a number of seconds from 0")
     if not 1 <= timing.priority <= 99:
         raise UsageError(f"--timing.priority={timing.priority} found, expected 1 to 99")
     limit = timing.max_missed_fraction

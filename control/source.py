@@ -112,5 +112,6 @@ class Source(Protocol):
     def idle(self) -> None:
         """One tick of the reset phase: nothing is recorded; a robot still follows its teleoperator."""
 
-    def close(self) -> None:
-        """Release the environment or robot. May be called twice."""
+    def close(self, *, failed: bool = False) -> None:
+        """Release the environment or robot; after a failure leave a robot as `--robot.on_fault` says. May be called
+        twice; the first call counts."""

@@ -31,6 +31,7 @@ from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.tones import Tones
 from control.voice import Voice
+from control.warden import Warden
 from transport.errors import OnbeatError
 
 _TURN_S = 0.25
@@ -92,7 +93,9 @@ class Supervisor:
 
     def _prepare(self) -> tuple[Ready, PublisherNews]:
         settings = self._settings
-        ready, (ring_fd, board_fd, wake_fd) = await_ready(self._control, self._display)
+        ready, (ring_fd, board_fd, wake_fd) = await_ready(
+            self._control, self._display, self._start_guardian, self._look_after_guardian
+        )
         self._board = Board(board_fd)
         self._display.protections(ready.protections)
         if settings.spill_warning:
@@ -111,8 +114,12 @@ class Supervisor:
         return ready, news
 
     def _supervise(self, ready: Ready, news: PublisherNews) -> None:
+        assert self._board is not None
+        warden = Warden(self._control, self._board, self._summary, self._display, self._settings, time.monotonic())
         while not (news.finished or news.upload.abandoned):
             self._turn(_TURN_S)
+            if self._drain is None:
+                warden.look(time.monotonic())
             if self._drain is None and self._control.ended():
                 self._on_control_ended("the control process died", 1)
             if self._drain is not None and not news.finished:
@@ -220,8 +227,19 @@ class Supervisor:
         elif "failed" in message:
             raise told(message["failed"], message["exit_code"])
 
+    def _start_guardian(self, config: dict[str, Any], fds: list[int]) -> None:
+        self._children.append(self._start.guardian(config, fds, self._summary, self._display))
+
+    def _look_after_guardian(self) -> None:
+        for child in tuple(self._children):
+            if child.may_end and child.process.poll() is not None:
+                self._on_death(child)
+
     def _on_death(self, child: Child) -> None:
-        if self._news is None or not self._news.finished:
+        if child.may_end and child.process.wait() == 0:
+            child.take_rest()
+            self._children.remove(child)
+        elif child.may_end or self._news is None or not self._news.finished:
             code = child.restart()
             self._display.warn(f"{child.name} ended with code {code} and was started again; recording goes on")
 

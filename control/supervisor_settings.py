@@ -23,6 +23,7 @@ class SupervisorSettings:
             left in the spill folder.
         play_sounds: None plays them where the machine has a player.
         first_index: index in the dataset of the session's first episode, as far as it is known here.
+        max_tick_s, max_reset_s: without a tick for so long, control is ended, if it is a process of ours; 0: never.
         others_cpus: processors of supervisor, publisher and local writer; None for all.
     """
 
@@ -40,3 +41,5 @@ class SupervisorSettings:
     first_index: int = 0
     others_cpus: Sequence[int] | None = None
     writer_keys: str | None = None
+    max_tick_s: float = 5.0
+    max_reset_s: float = 120.0

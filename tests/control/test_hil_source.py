@@ -66,7 +66,7 @@ class Steps:
         self.step_number += 1
         return transition(self.step_number, **self.changes[self.step_number - 1])
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         self.closed = True
 
 

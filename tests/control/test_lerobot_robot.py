@@ -57,6 +57,8 @@ def arms(*follower_flags: str) -> Iterator[tuple[EmulatedArm, EmulatedArm]]:
 @pytest.fixture
 def link() -> Iterator[Link]:
     ours, theirs = Link.pair()
+    for _ in range(ATTEMPTS):
+        theirs.send({"guarded": True})
     yield ours
     ours.close()
     theirs.close()
@@ -67,8 +69,8 @@ def connected(follower: EmulatedArm, leader: EmulatedArm, link: Link) -> RobotSo
     argv = [*flags("robot", "so101_follower", follower), *flags("teleop", "so101_leader", leader)]
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(SourceError):
-            return build_source(argv, TimingFlags(), FPS, link)
-    return build_source(argv, TimingFlags(), FPS, link)
+            return build_source(argv, TimingFlags(), FPS, link, "release")
+    return build_source(argv, TimingFlags(), FPS, link, "release")
 
 
 @pytest.fixture(autouse=True)

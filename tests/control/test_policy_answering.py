@@ -93,7 +93,7 @@ class Env:
 
     def idle(self) -> None: ...
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:
         self.closed = True
 
 

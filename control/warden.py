@@ -1,0 +1,44 @@
+"""Ends a control process of ours that does not tick any more: SIGTERM first, which aborts the episode in order."""
+
+from __future__ import annotations
+
+from control.board import Board
+from control.control_handle import ControlHandle
+from control.display import Display
+from control.summary import Summary
+from control.supervisor_settings import SupervisorSettings
+from control.watchdog import Pulse, Watchdog
+
+# How long control has for its last tick, before it is ended outright; its robot waits meanwhile.
+_LAST_TICK_S = 1.0
+
+
+class Warden:
+    """One session's, from GO on. A loop in a caller's own process is left alone."""
+
+    def __init__(
+        self,
+        control: ControlHandle,
+        board: Board,
+        summary: Summary,
+        display: Display,
+        settings: SupervisorSettings,
+        now_s: float,
+    ) -> None:
+        self._control, self._board, self._summary, self._display = control, board, summary, display
+        self._watchdog = Watchdog(now_s, settings.max_tick_s, settings.max_reset_s)
+        self._asked_s: float | None = None
+
+    def look(self, now_s: float) -> None:
+        """See whether control ticks, and end it if it does not; call it in every turn while it may tick."""
+        if not self._control.is_ours or self._control.ended():
+            return
+        overdue_s = self._watchdog.overdue_s(now_s, Pulse(*self._board.signs_of_life()))
+        if self._asked_s is None and overdue_s:
+            self._asked_s = now_s
+            why = f"the control process has not ticked for {overdue_s:.1f} s and is ended (--timing.max_tick_s)"
+            self._summary.failed(why, 1)
+            self._display.warn(why)
+            self._control.terminate()
+        elif self._asked_s is not None and now_s - self._asked_s > _LAST_TICK_S:
+            self._control.kill()

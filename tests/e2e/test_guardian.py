@@ -1,0 +1,170 @@
+"""Each process killed in turn: the session goes on, or the emulated follower is left as --robot.on_fault says.
+
+The follower's torque is first put into the opposite state, so that the register shows the guardian's work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import arm_session
+import onbeat_process as run
+import pytest
+
+from scripts.drills.taps import Tap
+from scripts.emulators.rig import Rig
+from transport.link import spawn
+
+pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(400)]
+
+# A slow beat leaves a bus on a busy machine the time to answer.
+FPS = 10
+WANTED = {"hold": 1, "release": 0}
+# Promised is 1 s; what a busy machine adds is not the guardian's.
+LIMIT_S = 3.0
+MAX_TICK_S = 1.0
+# What the supervisor adds to it: its turn, and a last chance for control.
+ASKED_S = 1.5
+
+
+@dataclass
+class Recording:
+    """A session that records."""
+
+    process: run.OnbeatProcess
+    tap: Tap
+    rig: Rig
+    on_fault: str
+
+    def make_opposite(self) -> None:
+        opposite = 1 - WANTED[self.on_fault]
+        for motor in self.rig.follower.torque():
+            self.rig.follower.ask("put", id=motor, name="Torque_Enable", value=opposite)
+
+    def strike(self, module: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to a process; returns the time, CLOCK_MONOTONIC in ns."""
+        pid = self.process.pid if module == "supervisor" else self.process.pid_of(module)
+        os.kill(pid, number)
+        return time.monotonic_ns()
+
+    def assert_ticks_on(self) -> None:
+        self.tap.wait_frames(self.tap.published + 3)
+        assert self.process.find("control.process") is not None
+
+    def assert_left_as_configured(self, since: int, struck_ns: int, limit_s: float = LIMIT_S) -> None:
+        wanted, arm = WANTED[self.on_fault], self.rig.follower
+        deadline_s = time.monotonic() + limit_s + 10
+        while set(arm.torque().values()) != {wanted}:
+            assert time.monotonic() < deadline_s, f"{arm.torque()}\n{self.process.output}"
+            threading.Event().wait(0.01)
+        writes = arm.accesses("write", "Torque_Enable", since)
+        done_ns = max(next(w.time_ns for w in writes if w.values.get(motor) == wanted) for motor in arm.torque())
+        assert (done_ns - struck_ns) / 1e9 < limit_s
+        print(f"{self.on_fault}: after {(done_ns - struck_ns) / 1e6:.0f} ms")
+        assert set(arm.registers("Lock").values()) == {wanted}
+
+
+@contextlib.contextmanager
+def recording(rig: Rig, on_fault: str, home: Path, *more: str) -> Iterator[Recording]:
+    """Begin an episode, again from the start when the machine stood still."""
+    flags = arm_session.dataset_flags(rig, num_episodes=1, episode_time_s=300, **{"rgb_encoder.vcodec": "h264"})
+    for attempt in range(arm_session.ATTEMPTS):
+        ours = [f"--robot.on_fault={on_fault}", "--writer.allow_slow=true", *more]
+        where = (
+            []
+            if any(flag.startswith("--writer.address") for flag in more)
+            else [f"--dataset.root={home / 'ds'}{attempt}"]
+        )
+        with run.OnbeatProcess([run.ONBEAT, "record", *flags, *ours, *where], home) as process:
+            try:
+                tap = Tap(process.pid_of("control.process"), FPS)
+                tap.wait_frames(3, limit_s=90)
+                process.wait_for("state: recording")
+            except AssertionError:
+                assert arm_session.starved(process, process.finish())
+                continue
+            yield Recording(process, tap, rig, on_fault)
+            return
+    raise AssertionError(f"the machine stood still {arm_session.ATTEMPTS} times:\n{process.output}")
+
+
+@pytest.fixture(scope="module")
+def bare_rig() -> Iterator[Rig]:
+    with arm_session.short_rig(fps=FPS, width=160, height=120, cameras=()) as rig:
+        yield rig
+
+
+@pytest.fixture
+def nowhere() -> Iterator[str]:
+    """The address of a writer that throws everything away, as a flag: these tests are about the arm."""
+    address = f"ipc://@onbeat-test-{os.getpid()}-{time.monotonic_ns()}"
+    process, link = spawn("control.load_sink", {"address": address, "numbered": False})
+    assert link.receive(timeout_s=30) is not None
+    yield f"--writer.address={address}"
+    process.kill()
+    process.wait()
+    link.close()
+
+
+@pytest.mark.parametrize(
+    ("on_fault", "struck"),
+    [
+        ("release", ("control.process",)),
+        ("hold", ("supervisor",)),
+        ("release", ("supervisor",)),
+        ("hold", ("control.guardian", "control.process")),
+    ],
+)
+def test_arm_is_left_as_configured(
+    bare_rig: Rig, nowhere: str, tmp_path: Path, on_fault: str, struck: tuple[str, ...]
+) -> None:
+    with recording(bare_rig, on_fault, tmp_path, nowhere) as session:
+        session.make_opposite()
+        since = bare_rig.follower.next_number()
+        for module in struck:
+            struck_ns = session.strike(module)
+        session.assert_left_as_configured(since, struck_ns)
+        if struck != ("supervisor",):
+            assert session.process.finish() == 1, session.process.output
+        session.process.drain()
+
+
+def test_stopped_control_is_ended_by_the_watchdog(bare_rig: Rig, nowhere: str, tmp_path: Path) -> None:
+    with recording(bare_rig, "release", tmp_path, nowhere, f"--timing.max_tick_s={MAX_TICK_S}") as session:
+        session.make_opposite()
+        since = bare_rig.follower.next_number()
+        struck_ns = session.strike("control.process", signal.SIGSTOP)
+        session.assert_left_as_configured(since, struck_ns, MAX_TICK_S + ASKED_S + LIMIT_S)
+        assert session.process.finish() == 1
+        session.process.wait_for(r"the control process has not ticked for 1\.\d s and is ended", 0)
+
+
+def test_session_goes_on_without_any_other_process(tmp_path: Path) -> None:
+    with (
+        arm_session.short_rig(fps=FPS, width=160, height=120, cameras=("front",)) as rig,
+        recording(rig, "hold", tmp_path) as session,
+    ):
+        for module, said in (
+            ("control.guardian", "guardian ended with code -9 and was started again"),
+            ("transport.publisher", "publisher ended with code -9 and was started again"),
+            ("writer.ingest", "writer.ingest ended with code -9; starting it again"),
+            ("writer.committer", "writer.committer ended with code -9; starting it again"),
+            ("writer.local", "writer ended with code -9 and was started again"),
+            ("control.camera_process", "camera front: its process ended with code -9"),
+            ("control.camera_keeper", ""),
+        ):
+            session.strike(module)
+            session.process.wait_for(said)
+            session.assert_ticks_on()
+        session.make_opposite()
+        since = rig.follower.next_number()
+        struck_ns = session.strike("control.process")
+        session.assert_left_as_configured(since, struck_ns)
+        assert session.process.finish() == 1, session.process.output
