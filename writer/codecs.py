@@ -36,6 +36,8 @@ _ALIASES = {"av1": "libsvtav1"}
 _SVTAV1_DEFAULT_PRESET = 12
 # Below this width SVT-AV1 divides by zero, which ends the process.
 _SVTAV1_MIN_PIXELS = 32
+# With B-frames x265 writes past its memory in pictures of 48 columns (glibc with MALLOC_CHECK_ ends it); with 56 it does not.
+_X265_MIN_WIDTH = 64
 # Options that are themselves lists of `key=value` joined by colons.
 _LISTS = frozenset(["svtav1-params", "x264-params", "x265-params"])
 _INTEGERS, _FRACTIONS = ("INT", "INT64", "UINT64"), ("FLOAT", "DOUBLE")
@@ -165,6 +167,10 @@ def check_size(codec: ResolvedCodec, width: int, height: int) -> None:
         raise UnknownCodecError(
             f"libsvtav1 takes pictures from {_SVTAV1_MIN_PIXELS}x{_SVTAV1_MIN_PIXELS}, {width}x{height} found; "
             f"set {_FLAG}.vcodec=h264"
+        )
+    if codec.name == "hevc" and width < _X265_MIN_WIDTH:
+        raise UnknownCodecError(
+            f"hevc takes pictures from {_X265_MIN_WIDTH} columns, {width}x{height} found; set {_FLAG}.vcodec=h264"
         )
     if codec.name in ("libsvtav1", "libaom-av1"):
         return

@@ -168,6 +168,7 @@ def test_what_lerobot_refuses_is_refused_before_anything_is_recorded(fields: dic
     [
         (EncoderSpec(vcodec="h264"), (641, 480), "--dataset.rgb_encoder.pix_fmt=yuv444p"),
         (EncoderSpec(vcodec="hevc"), (640, 481), "--dataset.rgb_encoder.vcodec=libsvtav1"),
+        (EncoderSpec(vcodec="hevc"), (62, 64), "--dataset.rgb_encoder.vcodec=h264"),
         (EncoderSpec(vcodec="h264", pix_fmt="yuv422p"), (641, 480), "--dataset.rgb_encoder.pix_fmt=yuv444p"),
         (EncoderSpec(), (16, 64), "--dataset.rgb_encoder.vcodec=h264"),
     ],
