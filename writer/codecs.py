@@ -36,7 +36,7 @@ _ALIASES = {"av1": "libsvtav1"}
 _SVTAV1_DEFAULT_PRESET = 12
 # Below this width SVT-AV1 divides by zero, which ends the process.
 _SVTAV1_MIN_PIXELS = 32
-# With B-frames x265 writes past its memory in pictures of 48 columns (glibc with MALLOC_CHECK_ ends it); with 56 it does not.
+# With B-frames x265 writes past its memory in pictures of 48 columns (seen with MALLOC_CHECK_); 56 are fine.
 _X265_MIN_WIDTH = 64
 # Options that are themselves lists of `key=value` joined by colons.
 _LISTS = frozenset(["svtav1-params", "x264-params", "x265-params"])
