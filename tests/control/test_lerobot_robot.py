@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from control.lerobot_robot import RobotSource  # noqa: E402
 from control.source import Draft  # noqa: E402
 from scripts.emulators.feetech.arm import EmulatedArm  # noqa: E402
 from transport.errors import UsageError  # noqa: E402
-from transport.link import Link  # noqa: E402
+from transport.link import Link, spawn  # noqa: E402
 
 pytestmark = pytest.mark.serial
 
@@ -64,13 +65,13 @@ def link() -> Iterator[Link]:
     theirs.close()
 
 
-def connected(follower: EmulatedArm, leader: EmulatedArm, link: Link) -> RobotSource:
+def connected(follower: EmulatedArm, leader: EmulatedArm, link: Link, on_fault: str = "release") -> RobotSource:
     """Connecting waits 50 ms for each answer, which an emulator on a busy machine may miss."""
     argv = [*flags("robot", "so101_follower", follower), *flags("teleop", "so101_leader", leader)]
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(SourceError):
-            return build_source(argv, TimingFlags(), FPS, link, "release")
-    return build_source(argv, TimingFlags(), FPS, link, "release")
+            return build_source(argv, TimingFlags(), FPS, link, on_fault)
+    return build_source(argv, TimingFlags(), FPS, link, on_fault)
 
 
 @pytest.fixture(autouse=True)
@@ -213,3 +214,38 @@ def test_flags_that_lerobot_does_not_take_are_refused_in_one_line(argv: list[str
     with pytest.raises(UsageError, match=message) as caught:
         parse(argv)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("on_fault", "torque"), [("release", 0), ("hold", 1)])
+def test_a_disconnect_that_fails_half_way_is_handed_over_to_the_guardian(on_fault: str, torque: int) -> None:
+    ours, theirs = Link.pair()
+    for _ in range(ATTEMPTS):
+        theirs.send({"guarded": True})
+    with arms() as (follower, leader):
+        source = connected(follower, leader, ours, on_fault)
+        guard = None
+        while select.select([theirs.fileno()], [], [], 0)[0]:
+            message, fds = theirs.receive() or ({}, [])
+            guard = (message["guard"], fds) if "guard" in message else guard
+        assert guard is not None
+        follower.ask("faults", silence=1.0, ids=[2], instructions=["write"])
+        source.close()
+        follower.ask("faults")
+        assert follower.torque() == {1: 0, 2: 0, 3: 1, 4: 1, 5: 1, 6: 1}
+
+        # Nobody has ended: this process holds no port any more, and the guardian need not wait for its death.
+        own = os.pidfd_open(os.getpid())
+        guardian, link = spawn("control.guardian", guard[0], [own, own, *guard[1]])
+        assert guardian.wait(30) == 0
+        assert set(follower.torque().values()) == {torque}
+    for end in (ours, theirs, link):
+        end.close()
+
+
+def test_a_failed_session_that_holds_never_lets_go(link: Link) -> None:
+    with arms() as (follower, leader):
+        source = connected(follower, leader, link, "hold")
+        since = follower.next_number()
+        source.close(failed=True)
+        assert follower.history("write", "Torque_Enable", since) == []
+        assert set(follower.torque().values()) == {1}
