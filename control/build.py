@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
@@ -29,6 +29,10 @@ from control.teleoperator import Teleoperator
 from transport.errors import UsageError
 from transport.link import Link
 from transport.records import EpisodeBegan
+
+if TYPE_CHECKING:
+    from control.lerobot_robot import RobotSource
+    from control.policy_robot import RobotPilot
 
 _DEFAULT_FPS = 30
 _BUILT_IN = "onbeat/"
@@ -67,13 +71,14 @@ def environment(config: RecordConfig) -> tuple[gymnasium.Env[Any, Any], int]:
 
 
 def build_robot(
-    config: RobotRecordConfig, argv: Sequence[str], link: Link
-) -> tuple[Source, SessionPlan, SessionSettings]:
+    config: RobotRecordConfig, argv: Sequence[str], link: Link, pilot: RobotPilot | None = None
+) -> tuple[RobotSource, SessionPlan, SessionSettings]:
     """Connect a lerobot robot and its teleoperator, and make everything around them.
 
     Args:
         argv: lerobot's own flags, `--robot.*` and `--teleop.*`.
         link: to whoever talks to the operator.
+        pilot: of a policy that acts.
 
     Raises:
         UsageError: a flag's value that cannot be, or lerobot is not installed.
@@ -90,7 +95,7 @@ def build_robot(
             f"--robot.* needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
             "pip install 'onbeat[lerobot,arms]'"
         ) from error
-    source = build_source(argv, config.timing, fps, link, config.robot.on_fault)
+    source = build_source(argv, config.timing, fps, link, config.robot.on_fault, pilot)
     try:
         return source, plan_of(config, source, fps), settings
     except BaseException:

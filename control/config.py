@@ -40,6 +40,8 @@ class PolicyFlags:
     on_late: str = "hold"
     # Seconds without an action of the policy (or of a person) after which the episode is aborted.
     max_held_s: float = 5
+    # Seconds in which a robot moves from its last target to where the teleoperator stands when a person takes over.
+    handover_s: float = 1
     # Filled from the command line: the other --policy.* flags.
     overrides: list[str] = field(default_factory=list)
     # Filled from the command line: --policy.discover_packages_path.

@@ -15,6 +15,7 @@ from lerobot.processor import make_default_processors
 from lerobot.robots import RobotConfig, make_robot_from_config
 from lerobot.scripts import lerobot_record
 from lerobot.teleoperators import TeleoperatorConfig, make_teleoperator_from_config
+from lerobot.utils.constants import ACTION
 from lerobot.utils.feature_utils import combine_feature_dicts
 from lerobot.utils.import_utils import register_third_party_plugins
 
@@ -27,7 +28,8 @@ from control.lerobot_account import CameraLimits
 from control.lerobot_camera import CameraProxy, config_of, encode
 from control.lerobot_device import no_prompts, one_line, parts_of, release
 from control.lerobot_guard import GuardedRobot
-from control.lerobot_robot import Pipelines, RobotSource
+from control.lerobot_robot import Pipelines, RobotSource, streams_of
+from control.policy_robot import RobotPilot
 from transport import flags
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link
@@ -45,21 +47,25 @@ class RobotFlags:
     teleop: TeleoperatorConfig | None = None
 
 
-def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link, on_fault: str) -> RobotSource:
+def build_source(
+    argv: Sequence[str], timing: TimingFlags, fps: int, link: Link, on_fault: str, pilot: RobotPilot | None = None
+) -> RobotSource:
     """Connect teleoperator and robot, in this order, as lerobot-record does.
 
     Args:
         argv: the flags `--robot.*` and `--teleop.*`.
         link: to whoever talks to the operator.
         on_fault: how the robot is left when the session does not end in order: `release` or `hold`.
+        pilot: of a policy that acts; it is loaded before anything is connected.
 
     Raises:
         UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed.
         SourceError: a device does not answer.
     """
-    parsed = parse(argv)
+    parsed = parse(argv, needs_teleop=pilot is None)
     try:
-        robot, teleop = make_robot_from_config(parsed.robot), make_teleoperator_from_config(parsed.teleop)
+        robot = make_robot_from_config(parsed.robot)
+        teleop = None if parsed.teleop is None else make_teleoperator_from_config(parsed.teleop)
     except (ImportError, ValueError) as error:
         raise UsageError(one_line(error)) from error
     proxies, cameras = take_cameras(robot, timing, link)
@@ -69,7 +75,8 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link,
     def close(failed: bool = False) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         guarded.leave(failed=failed)
-        release(teleop, "teleoperator")
+        if teleop is not None:
+            release(teleop, "teleoperator")
         cameras.close()
 
     # From here on an arm may have torque: whatever ends this process releases it first.
@@ -77,8 +84,6 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link,
     with contextlib.ExitStack() as undo:
         undo.callback(close)
         cameras.start()
-        connect(teleop, "teleop")
-        connect(robot, "robot")
         teleop_action, robot_action, observation = make_default_processors()
         features = combine_feature_dicts(
             aggregate_pipeline_dataset_features(
@@ -88,9 +93,17 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link,
                 pipeline=observation, initial_features=create_initial_features(observation=robot.observation_features)
             ),
         )
+        driver: Any = teleop
+        if pilot is not None:
+            pilot.load(streams_of(features), robot.name)
+            driver = pilot.driver(teleop, features[ACTION]["names"], teleop_action)
+            teleop_action = driver.process
+        if teleop is not None:
+            connect(teleop, "teleop")
+        connect(robot, "robot")
         source = RobotSource(
             robot,
-            teleop,
+            driver,
             features,
             Pipelines(teleop_action, robot_action, observation),
             proxies,
@@ -105,8 +118,11 @@ def build_source(argv: Sequence[str], timing: TimingFlags, fps: int, link: Link,
     return source
 
 
-def parse(argv: Sequence[str]) -> RobotFlags:
+def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
     """Read the flags with lerobot's own classes, third-party plugins included.
+
+    Args:
+        needs_teleop: whether nobody else moves the robot.
 
     Raises:
         UsageError: a flag that lerobot does not know, or a value that it does not take.
@@ -128,8 +144,10 @@ def parse(argv: Sequence[str]) -> RobotFlags:
         if type(cause) is not ValueError:
             raise
         raise UsageError(f"{one_line(cause)}; see onbeat record --help") from error
-    if parsed.teleop is None:
-        raise UsageError("--robot.* found without --teleop.type; a robot is recorded while somebody moves it")
+    if parsed.teleop is None and needs_teleop:
+        raise UsageError(
+            "--robot.* found without --teleop.type and --policy.path; a robot is recorded while somebody moves it"
+        )
     return parsed
 
 

@@ -74,7 +74,10 @@ class RobotSource:
         self._before_episode, self._release = before_episode, release
         self.robot_type: str = robot.name
         limit_ns = 10**9 // fps // 4
-        robot_buses, teleop_buses = BusLimits(robot, clock.now_ns), BusLimits(teleop, clock.now_ns)
+        robot_buses, teleop_buses = (
+            BusLimits(robot, clock.now_ns),
+            BusLimits(getattr(teleop, "device", teleop), clock.now_ns),
+        )
         self._state = Held("read of the robot", robot_buses, limit_ns)
         self._wanted = Held("read of the teleoperator", teleop_buses, limit_ns)
         self._sent = Held("write to the robot", robot_buses, limit_ns)
@@ -86,7 +89,7 @@ class RobotSource:
         self._keys = {key: proxy for key, value in first.items() for proxy in cameras.values() if value is proxy.target}
         self._cameras = {key: CameraAccount(key, proxy, limits) for key, proxy in self._keys.items()}
         self._sent_names = tuple(name for name, kind in robot.action_features.items() if kind is float)
-        self.schema = Schema(tuple(_stream(key, dict(each)) for key, each in features.items()), self._telemetry())
+        self.schema = Schema(streams_of(features), self._telemetry())
         self._targets = [
             self._keys.get(stream.key.removeprefix(f"{OBS_STR}.images.")) for stream in self.schema.pictures
         ]
@@ -99,6 +102,11 @@ class RobotSource:
             held.forget_failures()
         for camera in self._cameras.values():
             camera.begin()
+
+    def look(self, draft: Draft) -> None:
+        """Leave an observation in the draft, and do not act."""
+        observation = self._pipelines.observation(self._look())
+        self._fill(draft, build_dataset_frame(self._features, observation, prefix=OBS_STR))
 
     def tick(self, draft: Draft) -> Outcome:
         for proxy, picture in zip(self._targets, draft.pictures, strict=True):
@@ -171,7 +179,8 @@ class RobotSource:
 
     def _fill(self, draft: Draft, frame: Mapping[str, Any]) -> None:
         for key in self._row_keys:
-            draft.row[key] = frame[key]
+            if key in frame:
+                draft.row[key] = frame[key]
         for stream, target in zip(self.schema.pictures, draft.pictures, strict=True):
             picture = frame[stream.key]
             if picture is target:
@@ -196,6 +205,11 @@ class RobotSource:
         said += [camera.summary for camera in self._cameras.values() if camera.summary]
         if said:
             self._log("; ".join(said))
+
+
+def streams_of(features: Mapping[str, Mapping[str, Any]]) -> tuple[Stream, ...]:
+    """lerobot's features of a dataset as streams."""
+    return tuple(_stream(key, feature) for key, feature in features.items())
 
 
 def _stream(key: str, feature: Mapping[str, Any]) -> Stream:

@@ -35,11 +35,13 @@ TELEMETRY = (
 
 
 class PolicyActor:
-    """One session. Per tick: `choose`, then `intervened` where a person acted, then `close_tick`.
+    """One session. Per tick: `choose` or `intervened` (or both, a person's action counts), then `close_tick`.
 
     Args:
         log: takes lines for the operator; must not wait.
 
+    Attributes:
+        resetting: it is the reset phase, in which nothing is recorded and the policy does not act.
     """
 
     def __init__(self, client: PolicyClient, fps: int, log: Callable[[str], None]) -> None:
@@ -52,6 +54,7 @@ class PolicyActor:
         self._acted = Acted.HELD
         self._held_in_a_row = self._held = self._by_person = 0
         self._told_death = False
+        self.resetting = False
 
     def join(self, ring: LogRing, toggles: Callable[[], int]) -> None:
         """The session's log, and the operator's key."""
@@ -65,6 +68,7 @@ class PolicyActor:
         assert self._ring is not None
         assert self._client.memory is not None
         self._follower.forget()
+        self.resetting = False
         self._tick = self._not_before = self._held_in_a_row = self._held = self._by_person = 0
         self._toggles_before = self._toggles()
         self._number = self._client.memory.newest
@@ -88,6 +92,11 @@ class PolicyActor:
     def person(self) -> bool:
         """Whether the operator has taken over by key in this episode."""
         return (self._toggles() - self._toggles_before) % 2 == 1
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person acted in this tick, as far as is known."""
+        return self._acted is Acted.PERSON
 
     # -- a tick --------------------------------------------------------------------------------------------------
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from control import build
 from control.affinity import others_cpus
-from control.build import environment, plan_of, settings_of, teleoperator
 from control.clock import SystemClock
 from control.config import RecordConfig
 from control.gym_declared import declared
 from control.gym_source import GymSource
 from control.policy_actor import PolicyActor
 from control.policy_client import PolicyClient
+from control.policy_robot import RobotPilot
 from control.policy_source import EnvPolicy, Intervening, PolicySource
 from control.session import SessionSettings
 from control.session_plan import SessionPlan
@@ -21,7 +22,7 @@ from control.source import Source
 from transport.link import Link
 
 
-def build(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+def build_env(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
     """Make the environment and load the policy, which imports its libraries meanwhile.
 
     Args:
@@ -35,10 +36,10 @@ def build(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, Sessio
     client = start(config, log)
     with contextlib.ExitStack() as undo:
         undo.callback(client.close)
-        env, fps = environment(config)
+        env, fps = build.environment(config)
         actor = PolicyActor(client, fps, log)
         policy = EnvPolicy(actor, env.action_space, declared(env, "neutral_action"))
-        person = teleoperator(config, env, fps)
+        person = build.teleoperator(config, env, fps)
         inner = GymSource(
             env,
             clock=SystemClock(),
@@ -51,9 +52,33 @@ def build(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, Sessio
         client.await_configured()
         client.load(inner.schema, fps=fps, robot_type=inner.robot_type, rename_map=config.rename_map, ahead=0)
         source = PolicySource(inner, actor, acted=policy.acted, log=log, release=client.close)
-        made = source, plan_of(config, source, fps), with_policy(settings_of(config, fps), actor)
+        made = source, build.plan_of(config, source, fps), with_policy(build.settings_of(config, fps), actor)
         undo.pop_all()
     return made
+
+
+def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+    """Load the policy, then connect a lerobot robot, and its teleoperator if there is one.
+
+    Args:
+        argv: lerobot's own flags, `--robot.*` and `--teleop.*`.
+        link: to whoever talks to the operator.
+
+    Raises:
+        UsageError: a flag's value that cannot be, or lerobot is not installed.
+        SourceError: a device does not answer.
+        OnbeatError: the policy's process died.
+    """
+    log = _offering(link)
+    fps = config.dataset.fps or 0
+    client = start(config, log)
+    with contextlib.ExitStack() as undo:
+        undo.callback(client.close)
+        actor = PolicyActor(client, fps, log)
+        inner, plan, settings = build.build_robot(config, argv, link, RobotPilot(config, client, actor, fps))
+        source = PolicySource(inner, actor, look=inner.look, log=log, release=client.close)
+        undo.pop_all()
+    return source, plan, with_policy(settings, actor)
 
 
 def start(config: RecordConfig, log: Callable[[str], None]) -> PolicyClient:

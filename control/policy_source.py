@@ -66,6 +66,8 @@ class PolicySource:
         outcome = self._source.tick(draft)
         if outcome.is_intervention:
             actor.intervened()
+        elif actor.by_person:
+            outcome = replace(outcome, is_intervention=True)
         self._acted(draft.row["action"])
         if self._look is not None:
             actor.observed()
@@ -83,6 +85,7 @@ class PolicySource:
             self._actor.observed()
 
     def idle(self) -> None:
+        self._actor.resetting = True
         self._source.idle()
 
     def close(self, *, failed: bool = False) -> None:

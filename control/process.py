@@ -32,10 +32,13 @@ def main() -> int:
             source, plan, settings = build_hil(hil_config, hil_argv, link)
         elif robot_argv is not None:
             config = robot_config = draccus.decode(RobotRecordConfig, first["config"])
-            source, plan, settings = build_robot(robot_config, robot_argv, link)
+            with_policy = config.policy.path is not None
+            source, plan, settings = (policy_build.build_robot if with_policy else build_robot)(
+                robot_config, robot_argv, link
+            )
         else:
             config = draccus.decode(RecordConfig, first["config"])
-            made = build(config) if config.policy.path is None else policy_build.build(config, link)
+            made = build(config) if config.policy.path is None else policy_build.build_env(config, link)
             source, plan, settings = made
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})

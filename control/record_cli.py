@@ -30,6 +30,11 @@ def main(argv: Sequence[str]) -> int:
         overrides, plugins, argv = policy_flags.split(argv)
         if hil_flags.is_hil(argv):
             config, hil = hil_flags.parse(argv)
+            if config.policy.path is not None:
+                raise UsageError(
+                    "--policy.path and a configuration of gym_manipulator's found together; a policy acts in "
+                    "environments (--env.id) and robots (--robot.type)"
+                )
         elif lerobot_flags.has_robot(argv):
             robot, rest = lerobot_flags.split(argv)
             config = lerobot_flags.parse(rest)

@@ -1,0 +1,137 @@
+"""A policy in the place of a lerobot robot's teleoperator; the teleoperator, if there is one, may take over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from control.config import RecordConfig
+from control.errors import SourceError
+from control.policy_actor import PolicyActor
+from control.policy_client import PolicyClient
+from transport.schema import Schema, Stream
+
+_VELOCITY = ".vel"
+
+RobotAction = Mapping[str, Any]
+
+
+class RobotDriver:
+    """What the robot's source takes for its teleoperator and for the teleoperator's pipeline.
+
+    A policy's action goes past that pipeline, as in lerobot's own recorder of policies.
+
+    Args:
+        teleop: lerobot's teleoperator, connected by the caller; None where nobody may take over.
+        names: of the action's elements, in the dataset's order.
+        teleop_action: the teleoperator's pipeline.
+        handover_ticks: for so long after a person took over, the robot moves from where it was sent to where the
+            teleoperator stands.
+
+    Attributes:
+        device: whose buses are read for an action.
+    """
+
+    def __init__(
+        self,
+        actor: PolicyActor,
+        teleop: Any,
+        names: Sequence[str],
+        teleop_action: Callable[[tuple[Any, Any]], Any],
+        handover_ticks: int,
+    ) -> None:
+        self._actor, self._teleop, self._names = actor, teleop, tuple(names)
+        self._pipeline, self._handover_ticks = teleop_action, handover_ticks
+        self.device: Any = self if teleop is None else teleop
+        self._by_person = False
+        self._person_ticks = 0
+        self._from: RobotAction = {}
+        self._last: RobotAction = {}
+
+    def get_action(self) -> RobotAction:
+        """The teleoperator's action while a person acts; else nothing, and `process` says what is done."""
+        self._by_person = self._teleop is not None and (
+            self._actor.resetting or self._actor.person or self._intervenes()
+        )
+        if not self._by_person:
+            return {}
+        action: RobotAction = self._teleop.get_action()
+        return action
+
+    def process(self, transition: tuple[Any, Any]) -> RobotAction:
+        """The action that is recorded, from the teleoperator's action and the observation."""
+        action, observation = transition
+        if self._by_person and action:
+            self._last = self._hand_over(self._pipeline((action, observation)))
+            if not self._actor.resetting:
+                self._actor.intervened()
+            return self._last
+        self._person_ticks = 0
+        row = None if self._actor.resetting else self._actor.choose()
+        if row is not None:
+            self._last = dict(zip(self._names, row.tolist(), strict=True))
+        else:
+            self._last = self._hold(observation)
+        return self._last
+
+    def send_feedback(self, observation: Any) -> None:
+        """For teleoperators that feel what the robot feels."""
+        if self._teleop is not None:
+            self._teleop.send_feedback(observation)
+
+    def _intervenes(self) -> bool:
+        """Whether the device itself says so, as gamepads do."""
+        tell = getattr(self._teleop, "get_teleop_events", None)
+        if tell is None:
+            return False
+        events = {key.value if isinstance(key, Enum) else key: value for key, value in tell().items()}
+        return bool(events.get("is_intervention"))
+
+    def _hand_over(self, wanted: RobotAction) -> RobotAction:
+        if self._person_ticks == 0:
+            self._from = self._last
+        self._person_ticks += 1
+        part = self._person_ticks / (self._handover_ticks + 1)
+        if part >= 1:
+            return wanted
+        return {
+            name: self._from[name] + part * (value - self._from[name]) if name in self._from else value
+            for name, value in wanted.items()
+        }
+
+    def _hold(self, observation: Mapping[str, Any]) -> RobotAction:
+        """The last target, and no velocity; before any target, where the robot is."""
+        source = self._last or observation
+        try:
+            return {name: 0.0 if name.endswith(_VELOCITY) else float(source[name]) for name in self._names}
+        except KeyError as error:
+            raise SourceError(
+                f"the robot cannot be held before its first action: its observation has no {error}"
+            ) from error
+
+
+class RobotPilot:
+    """What the builder of a lerobot robot needs to let a policy act."""
+
+    def __init__(self, config: RecordConfig, client: PolicyClient, actor: PolicyActor, fps: int) -> None:
+        self._config, self._client, self._actor, self._fps = config, client, actor, fps
+
+    def load(self, streams: Sequence[Stream], robot_type: str) -> None:
+        """Load the policy for a recording of these streams; before anything is connected.
+
+        Raises:
+            UsageError: there is no such policy, or it does not fit.
+        """
+        self._client.await_configured()
+        self._client.load(
+            Schema(tuple(streams)),
+            fps=self._fps,
+            robot_type=robot_type,
+            rename_map=self._config.rename_map,
+            ahead=1,
+        )
+
+    def driver(self, teleop: Any, names: Sequence[str], teleop_action: Callable[[tuple[Any, Any]], Any]) -> RobotDriver:
+        handover_ticks = round(self._config.policy.handover_s * self._fps)
+        return RobotDriver(self._actor, teleop, names, teleop_action, handover_ticks)

@@ -1,0 +1,120 @@
+"""A policy in the place of a robot's teleoperator: what is sent when it acts, holds, and when a person takes over."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pytest
+
+from control.errors import SourceError
+from control.policy_robot import RobotDriver
+
+NAMES = ("joint.pos", "base.vel")
+
+
+class Actor:
+    """Plays back what the policy would do."""
+
+    def __init__(self, *rows: list[float] | None) -> None:
+        self.rows = list(rows)
+        self.person = self.resetting = False
+        self.interventions = 0
+
+    def choose(self) -> np.ndarray | None:
+        row = self.rows.pop(0)
+        return None if row is None else np.array(row)
+
+    def intervened(self) -> None:
+        self.interventions += 1
+
+
+class Leader:
+    class Event(Enum):
+        IS_INTERVENTION = "is_intervention"
+
+    def __init__(self) -> None:
+        self.action: dict[str, float] = {"joint.pos": 10.0, "base.vel": 1.0}
+        self.says = False
+        self.felt: list[Any] = []
+
+    def get_action(self) -> dict[str, float]:
+        return dict(self.action)
+
+    def get_teleop_events(self) -> dict[Enum, bool]:
+        return {self.Event.IS_INTERVENTION: self.says}
+
+    def send_feedback(self, observation: Any) -> None:
+        self.felt.append(observation)
+
+
+def tick(driver: RobotDriver, observation: dict[str, float] | None = None) -> tuple[float, ...]:
+    action = driver.process((driver.get_action(), {} if observation is None else observation))
+    assert tuple(action) == NAMES
+    return tuple(action.values())
+
+
+def driver_of(actor: Actor, leader: Leader | None = None, handover_ticks: int = 0) -> RobotDriver:
+    return RobotDriver(actor, leader, NAMES, lambda transition: transition[0], handover_ticks)  # type: ignore[arg-type]
+
+
+def test_held_targets_stay_and_held_velocities_stop() -> None:
+    driver = driver_of(Actor([1, 2], None, None, [3, 4]))
+    assert [tick(driver) for _ in range(4)] == [(1, 2), (1, 0), (1, 0), (3, 4)]
+    driver.send_feedback({})
+
+
+def test_before_its_first_action_a_robot_stays_where_it_is() -> None:
+    driver = driver_of(Actor(None, None))
+    assert tick(driver, {"joint.pos": 5.0, "base.vel": 3.0}) == (5, 0)
+    assert tick(driver, {"joint.pos": 6.0}) == (5, 0)
+    with pytest.raises(
+        SourceError, match=r"cannot be held before its first action: its observation has no 'joint.pos'"
+    ):
+        tick(driver_of(Actor(None)), {"base.vel": 3.0})
+
+
+def test_a_person_takes_over_by_key_step_by_step() -> None:
+    actor, leader = Actor([0, 0], [7, 0]), Leader()
+    driver = driver_of(actor, leader, handover_ticks=3)
+    assert tick(driver) == (0, 0)
+    actor.person = True
+    assert [tick(driver)[0] for _ in range(5)] == [2.5, 5, 7.5, 10, 10]
+    actor.person = False
+    assert tick(driver) == (7, 0)
+    assert actor.interventions == 5
+    actor.person = True
+    assert tick(driver)[0] == 7 + 3 / 4
+
+
+def test_a_device_that_says_so_itself_takes_over() -> None:
+    actor, leader = Actor([0, 0], [0, 0]), Leader()
+    driver = driver_of(actor, leader)
+    leader.says = True
+    assert tick(driver) == (10, 1)
+    leader.says = False
+    assert tick(driver) == (0, 0)
+    assert actor.interventions == 1
+    driver.send_feedback("torque")
+    assert leader.felt == ["torque"]
+
+
+def test_in_the_reset_phase_the_leader_leads_and_nothing_is_an_intervention() -> None:
+    actor, leader = Actor(), Leader()
+    actor.resetting = True
+    assert tick(driver_of(actor, leader)) == (10, 1)
+    assert actor.interventions == 0
+    # Without anybody, the robot stays.
+    assert tick(driver_of(actor), {"joint.pos": 5.0}) == (5, 0)
+
+
+def test_a_leader_that_cannot_be_read_holds() -> None:
+    actor, leader = Actor([4, 0]), Leader()
+    driver = driver_of(actor, leader)
+    tick(driver)
+    actor.person = True
+    driver.get_action()
+    actor.rows = [None]
+    # What the source uses again is the policy's empty action of the tick before.
+    assert tuple(driver.process(({}, {})).values()) == (4, 0)
