@@ -95,7 +95,7 @@ def build_robot(
             f"--robot.* needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
             "pip install 'onbeat[lerobot,arms]'"
         ) from error
-    source = build_source(argv, config.timing, fps, link, config.robot.on_fault, pilot)
+    source = build_source(argv, config.timing, fps, link, config.robot.on_fault, pilot, config.teleop.proxy)
     try:
         return source, plan_of(config, source, fps), settings
     except BaseException:

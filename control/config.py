@@ -28,6 +28,8 @@ class TeleopFlags:
     type: str = "auto"
     # Arguments for the teleoperator, for example '{fail_episodes: [1]}'.
     kwargs: dict[str, Any] = field(default_factory=dict)
+    # Whether one of lerobot's runs in a process of its own: "true", "false", or "auto" (where it has threads).
+    proxy: str = "auto"
 
 
 @dataclass

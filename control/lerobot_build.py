@@ -30,6 +30,8 @@ from control.lerobot_device import no_prompts, one_line, parts_of, release
 from control.lerobot_guard import GuardedRobot
 from control.lerobot_robot import Pipelines, RobotSource, streams_of
 from control.policy_robot import RobotPilot
+from control.teleop_proxy import TeleopProxy, in_process
+from control.teleop_values import decode
 from transport import flags
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link
@@ -48,7 +50,13 @@ class RobotFlags:
 
 
 def build_source(
-    argv: Sequence[str], timing: TimingFlags, fps: int, link: Link, on_fault: str, pilot: RobotPilot | None = None
+    argv: Sequence[str],
+    timing: TimingFlags,
+    fps: int,
+    link: Link,
+    on_fault: str,
+    pilot: RobotPilot | None = None,
+    proxy: str = "auto",
 ) -> RobotSource:
     """Connect teleoperator and robot, in this order, as lerobot-record does.
 
@@ -57,6 +65,7 @@ def build_source(
         link: to whoever talks to the operator.
         on_fault: how the robot is left when the session does not end in order: `release` or `hold`.
         pilot: of a policy that acts; it is loaded before anything is connected.
+        proxy: whether the teleoperator runs in a process of its own, see `control.teleop_proxy.in_process`.
 
     Raises:
         UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed.
@@ -65,7 +74,7 @@ def build_source(
     parsed = parse(argv, needs_teleop=pilot is None)
     try:
         robot = make_robot_from_config(parsed.robot)
-        teleop = None if parsed.teleop is None else make_teleoperator_from_config(parsed.teleop)
+        teleop = _teleoperator(parsed.teleop, argv, timing, fps, proxy)
     except (ImportError, ValueError) as error:
         raise UsageError(one_line(error)) from error
     proxies, cameras = take_cameras(robot, timing, link)
@@ -116,6 +125,17 @@ def build_source(
         )
         undo.pop_all()
     return source
+
+
+def _teleoperator(
+    config: TeleoperatorConfig | None, argv: Sequence[str], timing: TimingFlags, fps: int, proxy: str
+) -> Any:
+    if config is None:
+        return None
+    if not in_process(config.type, proxy):
+        return make_teleoperator_from_config(config)
+    cpus = others_cpus(timing)
+    return TeleopProxy(argv, fps, None if cpus is None else sorted(cpus), decode, SystemClock().now_ns)
 
 
 def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
@@ -193,6 +213,9 @@ def connect(device: Any, section: str) -> None:
         UsageError: it is not calibrated.
         SourceError: it does not answer.
     """
+    if isinstance(device, TeleopProxy):
+        device.connect()
+        return
     try:
         with no_prompts(device, section):
             device.connect()

@@ -19,7 +19,7 @@ from transport.errors import UsageError
 _SECTIONS = ("robot", "teleop")
 _PLUGINS = "discover_packages_path"
 # Flags of ours among lerobot's sections.
-_OWN = ("robot.on_fault",)
+_OWN = ("robot.on_fault", "teleop.proxy")
 _IGNORED = "ignored"
 
 

@@ -23,9 +23,11 @@ from control.lerobot_bus import BusLimits
 from control.lerobot_camera import CameraProxy
 from control.lerobot_held import Held
 from control.source import Draft, Mark, Outcome
+from control.teleop_proxy import TeleopProxy
 from transport.schema import HWC, Kind, Schema, Stream
 
 _SENT_KEY = "onbeat.sent_action"
+_TELEOP_KEY = "onbeat.teleop_read_ns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ class RobotSource:
         self._before_episode, self._release = before_episode, release
         self.robot_type: str = robot.name
         limit_ns = 10**9 // fps // 4
-        robot_buses, teleop_buses = (
-            BusLimits(robot, clock.now_ns),
-            BusLimits(getattr(teleop, "device", teleop), clock.now_ns),
-        )
+        device = getattr(teleop, "device", teleop)
+        # A teleoperator in a process of its own: its values have a time of theirs.
+        self._proxy = device if isinstance(device, TeleopProxy) else None
+        robot_buses, teleop_buses = BusLimits(robot, clock.now_ns), BusLimits(device, clock.now_ns)
         self._state = Held("read of the robot", robot_buses, limit_ns)
         self._wanted = Held("read of the teleoperator", teleop_buses, limit_ns)
         self._sent = Held("write to the robot", robot_buses, limit_ns)
@@ -133,6 +135,8 @@ class RobotSource:
         self._fill(draft, frame)
         row = draft.row
         row["onbeat.observed_ns"] = observed_ns
+        if self._proxy is not None:
+            row[_TELEOP_KEY] = self._proxy.read_ns
         for name, held in self._helds.items():
             row[f"onbeat.{name}_failed"] = held.failed
         row[_SENT_KEY] = [sent.get(name, math.nan) for name in self._sent_names]
@@ -195,6 +199,7 @@ class RobotSource:
     def _telemetry(self) -> tuple[Stream, ...]:
         return (
             Stream("onbeat.observed_ns", "int64", (1,)),
+            *([Stream(_TELEOP_KEY, "int64", (1,))] if self._proxy is not None else []),
             *(Stream(f"onbeat.{name}_failed", "bool", (1,)) for name in self._helds),
             Stream(_SENT_KEY, "float32", (len(self._sent_names),), names=self._sent_names),
             *(stream for camera in self._cameras.values() for stream in camera.streams),

@@ -81,7 +81,6 @@ def test_a_policy_moves_an_arm_and_a_person_takes_over(tmp_path: Path, terminal:
                     process.wait_for(r"state: recording .*\(take 0\)", 120)
                     os.write(person, b"i")
                     process.wait_for(r"state: recording .*\(take 0\)  frames: ([5-9]\d|\d{3}) ", 30)
-                    leader_reads = rig.leader.accesses("read", "Present_Position", since)
                     os.write(person, b"i")
                     process.wait_for(r"state: recording .*\(take 0\)  frames: \d{3} .*", 30)
                     os.write(person, b"n")
@@ -95,6 +94,7 @@ def test_a_policy_moves_an_arm_and_a_person_takes_over(tmp_path: Path, terminal:
                         continue
                     raise
                 break
+        leader_reads = rig.leader.accesses("read", "Present_Position", since)
         assert set(rig.follower.torque().values()) == {0}
 
     assert outcome.info(root)["total_episodes"] == 1
