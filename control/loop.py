@@ -38,6 +38,7 @@ class SessionLoop:
         protections: told when an episode begins and ends.
         missed_rule: when an episode misses too many slots.
         asked: where the operator's tasks come from, if the plan asks for them.
+        starts: called with an episode's frame 0 as the source left it, before the first tick; may take its time.
         log: one line for the operator; must not wait.
     """
 
@@ -54,13 +55,14 @@ class SessionLoop:
         protections: Protections | None = None,
         missed_rule: MissedRule | None = None,
         asked: AskedTasks | None = None,
+        starts: Callable[[Draft], None] | None = None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._source, self._plan, self._ring, self._wake_fd = source, plan, ring, wake_fd
         self._board, self._pacer, self._clock = board, pacer, clock
         self._protections = protections or Unprotected(paced=pacer.fps > 0)
         self._missed_rule = missed_rule or MissedRule()
-        self._log = log
+        self._starts, self._log = starts or (lambda draft: None), log
         self._room = Room(ring)
         self._session = SessionRules(
             plan.num_episodes,
@@ -129,6 +131,7 @@ class SessionLoop:
             draft = Draft(slot.row, slot.pictures)
             if not self._between.hand_over(draft):
                 self._source.begin(draft)
+            self._starts(draft)
             self._set_phase(Phase.RECORDING)
             self._protections.episode_begins()
             try:

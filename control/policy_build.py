@@ -12,6 +12,7 @@ from control.clock import SystemClock
 from control.config import RecordConfig
 from control.gym_declared import declared
 from control.gym_source import GymSource
+from control.lerobot_flags import RobotRecordConfig
 from control.policy_actor import PolicyActor
 from control.policy_client import PolicyClient
 from control.policy_robot import RobotPilot
@@ -52,12 +53,14 @@ def build_env(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, Se
         client.await_configured()
         client.load(inner.schema, fps=fps, robot_type=inner.robot_type, rename_map=config.rename_map, ahead=0)
         source = PolicySource(inner, actor, acted=policy.acted, log=log, release=client.close)
-        made = source, build.plan_of(config, source, fps), with_policy(build.settings_of(config, fps), actor)
+        made = source, build.plan_of(config, source, fps), _with_policy(build.settings_of(config, fps), source, actor)
         undo.pop_all()
     return made
 
 
-def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[Source, SessionPlan, SessionSettings]:
+def build_robot(
+    config: RobotRecordConfig, argv: Sequence[str], link: Link
+) -> tuple[Source, SessionPlan, SessionSettings]:
     """Load the policy, then connect a lerobot robot, and its teleoperator if there is one.
 
     Args:
@@ -78,7 +81,7 @@ def build_robot(config: RecordConfig, argv: Sequence[str], link: Link) -> tuple[
         inner, plan, settings = build.build_robot(config, argv, link, RobotPilot(config, client, actor, fps))
         source = PolicySource(inner, actor, look=inner.look, log=log, release=client.close)
         undo.pop_all()
-    return source, plan, with_policy(settings, actor)
+    return source, plan, _with_policy(settings, source, actor)
 
 
 def start(config: RecordConfig, log: Callable[[str], None]) -> PolicyClient:
@@ -87,9 +90,9 @@ def start(config: RecordConfig, log: Callable[[str], None]) -> PolicyClient:
     return PolicyClient(config.policy, None if cpus is None else sorted(cpus), log)
 
 
-def with_policy(settings: SessionSettings, actor: PolicyActor) -> SessionSettings:
-    """The actor is told of the session's log, and of the key that takes over."""
-    return replace(settings, join=lambda ring, board: actor.join(ring, board.takeovers))
+def _with_policy(settings: SessionSettings, source: PolicySource, actor: PolicyActor) -> SessionSettings:
+    """The actor is told of the session's log, of the key that takes over, and of every episode's start."""
+    return replace(settings, join=lambda ring, board: actor.join(ring, board.takeovers), starts=source.starts)
 
 
 def _offering(link: Link) -> Callable[[str], None]:

@@ -115,6 +115,9 @@ def main() -> int:
     link, first, (wake_fd,) = child_link()
     if first["cpus"] is not None:
         os.sched_setaffinity(0, first["cpus"])  # before torch counts processors
+    # torch's threads spin while they wait for each other: on a machine that has other work to do, one that is not
+    # scheduled lets all others burn their processors, and an inference take seconds.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         # lerobot prints; the terminal belongs to the supervisor.
         with contextlib.redirect_stdout(sys.stderr):

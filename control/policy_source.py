@@ -53,8 +53,14 @@ class PolicySource:
         return self._source.robot_type
 
     def begin(self, draft: Draft) -> None:
-        """Ends when the policy has an action for the first tick."""
         self._source.begin(draft)
+
+    def starts(self, draft: Draft) -> None:
+        """The episode is in the log, and its frame 0 in this draft: wait for the policy's action for the first tick.
+
+        Raises:
+            SourceError: the policy has died, or takes too long.
+        """
         if self._look is not None:
             self._look(draft)
         self._actor.begin()

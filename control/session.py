@@ -23,7 +23,7 @@ from control.pacer import Pacer
 from control.ready import Ready
 from control.realtime import RealTime
 from control.session_plan import SessionPlan
-from control.source import Source
+from control.source import Draft, Source
 from transport.errors import OnbeatError, RefusedError
 from transport.ledger import Ledger
 from transport.link import Link
@@ -39,6 +39,7 @@ class SessionSettings:
         paced: False runs as fast as the source steps.
         ring_s: seconds of recording that the log ring holds.
         join: told the session's log and board before anything is recorded, for processes beside the loop.
+        starts: see `SessionLoop`.
     """
 
     fps: int
@@ -46,6 +47,7 @@ class SessionSettings:
     ring_s: float = 5.0
     timing: TimingFlags = field(default_factory=TimingFlags)
     join: Callable[[LogRing, Board], None] | None = None
+    starts: Callable[[Draft], None] | None = None
 
 
 def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, link: Link) -> int:
@@ -98,6 +100,7 @@ def _run(
         protections=protections,
         missed_rule=MissedRule(timing.max_missed_fraction, rejects=timing.on_missed == "reject"),
         asked=AskedTasks(link),
+        starts=settings.starts,
         log=lambda text: _offer(link, text),
     )
     try:

@@ -147,6 +147,7 @@ class Bench:
         assert slot is not None
         self.draft = Draft(slot.row, slot.pictures)
         self.source.begin(self.draft)
+        self.source.starts(self.draft)
 
     def tick(self, last: bool = False) -> NDArray[np.void]:
         row = self.draft.row
