@@ -90,7 +90,7 @@ def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, count
 
     undo.callback(close)
     refuse_auto_reset(env)
-    processors = gym_manipulator.make_processors(env, None, config.env, config.device)
+    processors = _processors(env, None, config)
     if teleop is not None:
         connect(teleop, "env.teleop")
         processors = processors[0], _with_teleoperator(processors[1], teleop, config)
@@ -146,7 +146,7 @@ def _robot(
     )
     # For the first look nothing moves and nothing waits.
     env = gym_manipulator.RobotEnv(robot, use_gripper=config.use_gripper, reset_pose=None, reset_time_s=0)
-    processors = gym_manipulator.make_processors(env, actor, env_config, config.device)
+    processors = _processors(env, actor, config)
     rollout = Rollout(env, processors, neutral, clock=SystemClock(), release=close)
     first = _first(rollout)
     if (reset := env_config.processor.reset) is not None:
@@ -181,6 +181,18 @@ def _gym_hil_env(config: HilConfig) -> Any:
     except EnvironmentRefused as error:
         raise EnvironmentRefused(f"{error}; {_ADVICE}") from error
     return gym_hil.wrap_env(env, **ours) if is_bare else env
+
+
+def _processors(env: Any, actor: Any, config: HilConfig) -> Any:
+    """The environment's and the action's, by lerobot.
+
+    Raises:
+        UsageError: a file that one of them needs is missing or wrong, a package is missing, or there is no such device.
+    """
+    try:
+        return gym_manipulator.make_processors(env, actor, config.env, config.device)
+    except Exception as error:
+        raise UsageError(f"the processors cannot be made: {one_line(error)}; check env.processor and device") from error
 
 
 def _with_teleoperator(pipeline: Any, teleop: Any, config: HilConfig) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def _check(parsed: Any) -> None:
     for section in ("robot", "teleop"):
         if getattr(env, section) is None:
             raise UsageError(f"no env.{section} found, expected one, or env.name gym_hil")
-    if env.processor.inverse_kinematics is not None and importlib.util.find_spec("placo") is None:
+    if env.processor.inverse_kinematics is not None and find_spec("placo") is None:
         raise UsageError(
             "env.processor.inverse_kinematics needs placo, which is missing; pip install 'lerobot[kinematics]', or "
             "record joints with a leader arm and without that section"

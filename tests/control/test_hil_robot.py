@@ -23,6 +23,7 @@ sys.path[:0] = [
 ]
 
 import driver_units  # noqa: E402 - the emulators, and their tests' helpers, are not installed
+from hil_scripted.script import MOVE  # noqa: E402
 
 from control import hil_config  # noqa: E402
 from control.config import TimingFlags  # noqa: E402
@@ -251,6 +252,52 @@ def test_a_leader_without_events_always_acts(arms: tuple[EmulatedArm, EmulatedAr
         source.close()
 
 
+def urdf(folder: Path) -> Path:
+    """An arm of the follower's joints: one around z, three around y, one around x and the gripper."""
+    axes = dict(zip(JOINTS, ("0 0 1", "0 1 0", "0 1 0", "0 1 0", "1 0 0", "0 0 1"), strict=True))
+    links = ["base", *(f"{joint}_link" for joint in JOINTS)]
+    inertia = '<inertia ixx="1e-3" ixy="0" ixz="0" iyy="1e-3" iyz="0" izz="1e-3"/>'
+    body = "".join(f'<link name="{link}"><inertial><mass value="0.1"/>{inertia}</inertial></link>' for link in links)
+    for parent, child, (joint, axis) in zip(links, links[1:], axes.items(), strict=False):
+        body += (
+            f'<joint name="{joint}" type="revolute"><parent link="{parent}"/><child link="{child}"/>'
+            f'<origin xyz="0.1 0 0.02"/><axis xyz="{axis}"/>'
+            '<limit lower="-3.1" upper="3.1" effort="10" velocity="10"/></joint>'
+        )
+    path = folder / "arm.urdf"
+    path.write_text(f'<robot name="arm">{body}</robot>')
+    return path
+
+
+def test_deltas_reach_the_joints_through_kinematics(
+    arms: tuple[EmulatedArm, EmulatedArm], link: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("placo", reason="lerobot's kinematics are not installed: pip install 'lerobot[kinematics]'")
+    follower, leader = arms
+    kinematics = {
+        "urdf_path": str(urdf(tmp_path)),
+        "target_frame_name": "wrist_roll_link",
+        "end_effector_bounds": {"min": [-1.0, -1.0, -1.0], "max": [1.0, 1.0, 1.0]},
+        "end_effector_step_sizes": {"x": 0.01, "y": 0.01, "z": 0.01},
+    }
+    words = ["none", "move", "move", "none", "none"]
+    teleop = {"type": "scripted_hil", "words": words}
+    argv = [written(tmp_path, follower, leader, teleop=teleop, processor={"inverse_kinematics": kinematics}), PLUGIN]
+    source = built(argv, link)
+    try:
+        ticking = Ticking(source)
+        rows = [ticking.tick()[0] for _ in words]
+    finally:
+        source.close()
+    assert [row["action"].tolist() for row in rows] == [list(MOVE) if w == "move" else [0, 0, 0, 1] for w in words]
+    sent = np.array([row["sent_action"] for row in rows])
+    moved = np.abs(np.diff(sent[:, :5], axis=0)).max(axis=1)
+    assert (moved[:2] > 0.1).all(), moved
+    declared = source.schema.features()
+    found = stock_features(argv, monkeypatch)
+    assert declared == {key: {**value, "shape": tuple(value["shape"])} for key, value in found.items()}
+
+
 @dataclass
 class Unplugged:
     """An arm that nobody needs to reach."""
@@ -281,7 +328,6 @@ FOLLOWER, LEADER = Unplugged("follower"), Unplugged("leader")
             [],
             "use_gripper: false found with gym_hil",
         ),
-        ({"processor": KINEMATICS}, [], "needs placo, which is missing"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused_in_one_line(
@@ -290,6 +336,12 @@ def test_a_configuration_that_cannot_be_is_refused_in_one_line(
     with pytest.raises(UsageError, match=message) as caught:
         hil_config.parse([written(tmp_path, FOLLOWER, LEADER, **changes), *flags])
     assert "\n" not in str(caught.value)
+
+
+def test_kinematics_without_their_package_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hil_config, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs placo, which is missing"):
+        hil_config.parse([written(tmp_path, FOLLOWER, LEADER, processor=KINEMATICS)])
 
 
 @pytest.mark.parametrize(
