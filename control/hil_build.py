@@ -135,6 +135,7 @@ def _robot(
     cameras.start()
     connect(teleop, "env.teleop")
     connect(robot, "env.robot")
+    observed = env_config.processor.observation
     sidecar = HeldRobot(
         robot,
         teleop,
@@ -142,6 +143,7 @@ def _robot(
         clock=SystemClock(),
         fps=env_config.fps,
         limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
+        reads_current=observed is not None and observed.add_current_to_observation,
         before_episode=cameras.start,
     )
     # For the first look nothing moves and nothing waits.

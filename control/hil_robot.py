@@ -17,6 +17,9 @@ from control.lerobot_held import Held
 from transport.schema import Stream
 
 _SENT_KEY = "onbeat.sent_action"
+_CURRENT = "Present_Current"
+# Whose failures are those of a frame's observation.
+_READS = ("robot_read", "current_read")
 
 
 class HeldRobot:
@@ -25,6 +28,7 @@ class HeldRobot:
     Args:
         cameras: stand-ins of the robot's cameras, by name.
         fps: ticks per second; a failed call may cost a quarter of one.
+        reads_current: whether a processor reads the motors' currents, in each frame and by itself.
         before_episode: replaces the cameras' keeper if it has died.
 
     Attributes:
@@ -44,6 +48,7 @@ class HeldRobot:
         clock: Clock,
         fps: int,
         limits: CameraLimits,
+        reads_current: bool,
         before_episode: Callable[[], None],
     ) -> None:
         self._clock, self._before_episode = clock, before_episode
@@ -75,10 +80,12 @@ class HeldRobot:
             return self._sent
 
         robot.get_observation, robot.send_action = get_observation, send_action
+        if reads_current:
+            self._helds["current_read"] = _hold_currents(robot.bus, robot_buses, limit_ns)
         teleop.get_action = lambda: wanted.get(act)
         self.streams = (
             Stream("onbeat.observed_ns", "int64", (1,)),
-            *(Stream(f"onbeat.{name}_failed", "bool", (1,)) for name in self._helds),
+            *(Stream(f"onbeat.{name}_failed", "bool", (1,)) for name in ("robot_read", "teleop_read", "send")),
             Stream(_SENT_KEY, "float32", (len(self._names),), names=self._names),
             *(stream for camera in self._cameras.values() for stream in camera.streams),
         )
@@ -92,7 +99,7 @@ class HeldRobot:
 
     def note_observation(self, row: NDArray[np.void]) -> None:
         row["onbeat.observed_ns"] = self._observed_ns
-        row["onbeat.robot_read_failed"] = self._helds["robot_read"].failed
+        row["onbeat.robot_read_failed"] = any(held.failed for name, held in self._helds.items() if name in _READS)
         for camera in self._cameras.values():
             camera.fill(row, self._observed_ns)
 
@@ -105,3 +112,17 @@ class HeldRobot:
         said = [held.summary for held in self._helds.values() if held.failures]
         said += [camera.summary for camera in self._cameras.values() if camera.summary]
         return "; ".join(said)
+
+
+def _hold_currents(bus: Any, limits: BusLimits, limit_ns: int) -> Held:
+    """Let a failed read of the motors' currents give those before."""
+    held, read = Held("read of the motors' currents", limits, limit_ns), bus.sync_read
+    held.prime(lambda: read(_CURRENT))
+
+    def sync_read(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name != _CURRENT:
+            return read(name, *args, **kwargs)
+        return held.get(lambda: read(name, *args, **kwargs))
+
+    bus.sync_read = sync_read
+    return held

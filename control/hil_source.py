@@ -7,7 +7,7 @@ where lerobot runs them. What the step returns is the next frame's observation; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from transport.errors import OnbeatError
 from transport.schema import Kind, Schema, Stream
 
 Transition = Mapping[Any, Any]
+_RESETS = 3
 
 
 class Rollout(Protocol):
@@ -111,8 +112,7 @@ class HilSource:
         if self._sidecar is not None:
             self._sidecar.begin()
         with _failing_as("the environment's reset"):
-            transition = self._rollout.reset()
-        self._look(transition)
+            self._look(self._reset())
         self.stage(draft)
 
     def tick(self, draft: Draft) -> Outcome:
@@ -164,6 +164,13 @@ class HilSource:
 
     def close(self, *, failed: bool = False) -> None:
         self._rollout.close(failed=failed)
+
+    def _reset(self) -> Transition:
+        for _ in range(_RESETS - 1):
+            # A bus without an answer: a robot that is moved to its place asks once, and can be moved again.
+            with suppress(OSError):
+                return self._rollout.reset()
+        return self._rollout.reset()
 
     def _look(self, transition: Transition) -> None:
         observation = transition["observation"]

@@ -233,7 +233,8 @@ def test_columns_and_pictures_are_stocks(
 
 def test_a_leader_without_events_always_acts(arms: tuple[EmulatedArm, EmulatedArm], link: Link, tmp_path: Path) -> None:
     follower, leader = arms
-    source = built([written(tmp_path, follower, leader, processor={"image_preprocessing": None})], link)
+    processor = {"image_preprocessing": None, "observation": {"add_current_to_observation": True}}
+    source = built([written(tmp_path, follower, leader, processor=processor)], link)
     try:
         names = [f"{joint}.pos" for joint in JOINTS]
         assert source.schema.features()["action"] == {"dtype": "float32", "shape": (6,), "names": names}
@@ -243,7 +244,9 @@ def test_a_leader_without_events_always_acts(arms: tuple[EmulatedArm, EmulatedAr
         assert outcome.is_intervention
         assert not outcome.terminated
         assert picture.shape == (3, 120, 160)
-        follower.ask("faults", instructions=["sync_read"], next={"silence": 1})
+        # Positions and currents, which are read apart and held apart.
+        assert row["observation.state"].shape == (12,)
+        follower.ask("faults", instructions=["sync_read"], next={"silence": 2})
         held, _, _ = ticking.tick()
         failed, _, _ = ticking.tick()
         assert [held["robot_read_failed"], failed["robot_read_failed"]] == [False, True]

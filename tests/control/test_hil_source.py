@@ -54,25 +54,29 @@ class Steps:
 
     sent_ns = returned_ns = 7
 
-    def __init__(self, *changes: dict[str, Any]) -> None:
+    def __init__(self, *changes: dict[str, Any], silent_resets: int = 0) -> None:
         self.changes = list(changes)
-        self.closed = False
+        self.silent_resets = silent_resets
 
     def reset(self) -> dict[str, Any]:
         self.step_number = 0
+        self.silent_resets -= 1
+        if self.silent_resets >= 0:
+            raise ConnectionError("no status packet")
         return transition(0)
 
     def step(self) -> dict[str, Any]:
         self.step_number += 1
         return transition(self.step_number, **self.changes[self.step_number - 1])
 
-    def close(self, *, failed: bool) -> None:
-        self.closed = True
+    def close(self, *, failed: bool) -> None: ...
 
 
-def source_of(*changes: dict[str, Any], counts_success: bool = True, use_gripper: bool = True) -> HilSource:
+def source_of(
+    *changes: dict[str, Any], counts_success: bool = True, use_gripper: bool = True, silent_resets: int = 0
+) -> HilSource:
     return HilSource(
-        Steps(*changes),
+        Steps(*changes, silent_resets=silent_resets),
         GYM_ACTION,
         transition(0),
         clock=SystemClock(),
@@ -143,6 +147,13 @@ def test_no_gripper_no_penalty() -> None:
     features = source_of({}, use_gripper=False).schema.features()
     assert list(features) == ["action", "next.reward", "next.done", "observation.images.front", "observation.state"]
     assert features["observation.images.front"]["names"] == ["channels", "height", "width"]
+
+
+def test_a_bus_that_is_silent_while_the_robot_is_reset_is_asked_again() -> None:
+    drafts, reason = play(source_of({"done": True}, silent_resets=2))
+    assert (len(drafts), reason) == (1, EndReason.TERMINATED)
+    with pytest.raises(SourceError, match="the environment's reset failed: ConnectionError: no status packet"):
+        play(source_of({"done": True}, silent_resets=3))
 
 
 @pytest.mark.parametrize(
