@@ -45,6 +45,8 @@ class HilDatasetFlags(DatasetFlags):
     reset_time_s: float = 0
     # Episodes to keep; default: the file's num_episodes_to_record.
     num_episodes: int = 5
+    # Upload to the Hub when the session is over; default: what the file says.
+    push_to_hub: bool = False
     # Leave repo_id without a time stamp, as HIL-SERL's recorder does.
     no_stamp: bool = True
 
@@ -107,11 +109,6 @@ def parse(argv: Sequence[str]) -> tuple[HilRecordConfig, list[str]]:
     if config.policy.path is not None:
         raise UsageError(
             "--policy.path found with HIL-SERL's configuration, which demonstrations alone are recorded with"
-        )
-    if config.dataset.push_to_hub:
-        raise UsageError(
-            "dataset.push_to_hub: true found, which this version cannot do yet; pass --dataset.push_to_hub=false and "
-            "upload later with LeRobotDataset(repo_id, root=...).push_to_hub()"
         )
     if config.dataset.fps is not None:
         # lerobot's steps count with it too: the time limit and the velocities of joints.

@@ -55,6 +55,12 @@ def test_the_files_dataset_is_the_default(tmp_path: Path) -> None:
     assert theirs == [f"--config_path={path}"]
 
 
+def test_the_file_says_whether_to_upload_unless_a_flag_does(tmp_path: Path) -> None:
+    path = config(tmp_path, dataset=DATASET | {"push_to_hub": True})
+    assert hil_flags.parse([f"--config_path={path}"])[0].dataset.push_to_hub
+    assert not hil_flags.parse([f"--config_path={path}", "--dataset.push_to_hub=false"])[0].dataset.push_to_hub
+
+
 def test_the_command_line_wins_and_lerobots_flags_go_to_lerobot(tmp_path: Path) -> None:
     path = config(tmp_path)
     found, theirs = hil_flags.parse(
@@ -78,7 +84,6 @@ def test_the_command_line_wins_and_lerobots_flags_go_to_lerobot(tmp_path: Path) 
     [
         ({"task": "x"}, [], "no dataset.repo_id found in .*env_config.json"),
         (None, [], "no dataset section found"),
-        (DATASET | {"push_to_hub": True}, [], "push_to_hub: true found.* --dataset.push_to_hub=false"),
         (DATASET, ["--teleop.type=gamepad"], "--teleop.type found.* is --env.teleop.type"),
         (DATASET, ["--policy.path=/tmp/act"], "--policy.path found with HIL-SERL's configuration"),
         (DATASET, ["--dataset.no_such_flag=1"], "no_such_flag"),
