@@ -136,6 +136,20 @@ def test_arm_is_left_as_configured(
         session.process.drain()
 
 
+def test_a_bus_that_fails_ends_the_session_and_leaves_the_arm_as_configured(
+    bare_rig: Rig, nowhere: str, tmp_path: Path
+) -> None:
+    with recording(bare_rig, "hold", tmp_path, nowhere) as session:
+        session.make_opposite()
+        since = bare_rig.follower.next_number()
+        bare_rig.follower.ask("faults", silence=1.0)
+        session.process.wait_for("the read of the robot failed 3 times in a row")
+        struck_ns = time.monotonic_ns()
+        bare_rig.follower.ask("faults")
+        session.assert_left_as_configured(since, struck_ns)
+        assert session.process.finish() == 1, session.process.output
+
+
 def test_stopped_control_is_ended_by_the_watchdog(bare_rig: Rig, nowhere: str, tmp_path: Path) -> None:
     with recording(bare_rig, "release", tmp_path, nowhere, f"--timing.max_tick_s={MAX_TICK_S}") as session:
         session.make_opposite()
