@@ -38,6 +38,9 @@ bench: $(READY)
 bench-arm: $(READY)
 	$(BIN)/python -m scripts.bench_arm $(ARGS)
 
+bench-journal: $(READY)
+	$(BIN)/python -m scripts.bench_journal $(ARGS)
+
 bench-publish: $(READY)
 	$(BIN)/python scripts/bench_publish.py $(ARGS)
 
