@@ -1,7 +1,7 @@
 # onbeat: two commands need nothing but Python >= 3.12.
 #   make record    build .venv, install, record 3 episodes of the built-in environment
 #   make test      install, then lint, types, import rules and all tests
-#   make drills    kill, cut, fill and fuzz a recording in 40 ways and count what is lost
+#   make drills    kill, cut, fill and fuzz a recording in 47 ways and count what is lost
 # Flags for any: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.13 test` chooses another.

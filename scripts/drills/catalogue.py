@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_MODULES = ("kills", "commit_kills", "disks", "links", "sessions", "messages", "episodes", "soak")
+_MODULES = ("kills", "commit_kills", "disks", "links", "sessions", "messages", "episodes", "arms", "soak")
 
 
 def load() -> None:
