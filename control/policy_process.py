@@ -26,6 +26,8 @@ from transport.ring import LogRing
 from transport.schema import Schema
 
 _TURN_S = 0.5
+# A policy that needs every observation and is so far behind begins anew with the newest: what it says is too old.
+_MAX_BEHIND_S = 1.0
 
 
 class LoadedPolicy(Protocol):
@@ -62,6 +64,7 @@ class Answering:
         # The next tick to be acted on is `ahead` after the newest observation's own.
         self._ahead = ahead
         self._cadence = Cadence(policy.steps, max(math.ceil(policy.inference_s * fps) - 1, 0) + ahead)
+        self._max_behind = max(round(_MAX_BEHIND_S * fps), 1)
         self._episode = self._answered_before = 0
         self._next = 0
 
@@ -100,7 +103,8 @@ class Answering:
             return None
         if self._policy.by_chunks:
             return request.observed if self._cadence.wants(request) else None
-        if request.not_before > self._answered_before and request.observed >= request.not_before:
+        too_old = self._policy.needs_every and request.observed - self._next > self._max_behind
+        if too_old or self._answered_before < request.not_before <= request.observed:
             # What it planned before a person took over is out of date.
             self._answered_before = request.not_before
             self._policy.reset(self._reader.task(request.first_seq))

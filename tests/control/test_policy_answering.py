@@ -190,6 +190,19 @@ def test_a_policy_with_a_memory_sees_every_observation_and_catches_up() -> None:
     assert policy.seen == list(range(9))
 
 
+def test_a_policy_that_is_a_second_behind_begins_anew() -> None:
+    policy = Counting(rows=1, by_chunks=False, needs_every=True)
+    bench = Bench(policy)
+    bench.begin("pick")
+    bench.client.busy = True
+    bench.ticks(FPS + 2)
+    bench.client.busy = False
+    bench.client.wake()
+    assert bench.ticks(1) == [(FPS + 2, FPS + 2)]
+    assert policy.seen == [0, FPS + 2, FPS + 3]
+    assert policy.tasks == ["pick", "pick"]
+
+
 def test_a_policy_without_a_memory_leaves_out_what_is_past() -> None:
     policy = Counting(rows=1, by_chunks=False)
     bench = Bench(policy)
