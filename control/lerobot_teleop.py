@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
@@ -18,6 +19,7 @@ from transport.errors import OnbeatError, UsageError
 
 # It asks on the device itself, each time, not at a terminal.
 _CALIBRATES_ITSELF = frozenset(["phone"])
+_KEYBOARD = "keyboard"
 
 
 def connected(argv: Sequence[str]) -> Any:
@@ -31,6 +33,8 @@ def connected(argv: Sequence[str]) -> Any:
     try:
         device = make_teleoperator_from_config(config)
         asks = config.type in _CALIBRATES_ITSELF
+        if config.type.startswith(_KEYBOARD):
+            logging.disable(logging.WARNING)  # without a display it warns, and says nothing for ever; refused below
         with contextlib.nullcontext() if asks else no_prompts(device, "teleop"):
             device.connect()
     except OnbeatError:
@@ -39,9 +43,11 @@ def connected(argv: Sequence[str]) -> Any:
         raise UsageError(one_line(error)) from error
     except Exception as error:
         raise SourceError(f"{config.type} cannot be connected: {one_line(error)}; check --teleop.*") from error
+    finally:
+        logging.disable(logging.NOTSET)
     if not device.is_connected:
         why = "its driver gave up without saying why; check --teleop.*"
-        if config.type.startswith("keyboard"):
+        if config.type.startswith(_KEYBOARD):
             why = "it reads keys from an X11 session, and there is none; use a leader arm or record at a display"
         raise UsageError(f"--teleop.type={config.type} cannot be used here: {why}")
     return device
