@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,11 +22,16 @@ def install(folder: Path) -> Path:
 
     The versions and their hashes are those of requirements.lock. What uv has in its cache is not downloaded.
     """
-    lock, venv = folder / "base.lock", folder / "venv"
+    lock, venv, source = folder / "base.lock", folder / "venv", folder / "source"
+    # A build in the repository would take in what an earlier one left there.
+    for package in ("control", "transport", "writer"):
+        shutil.copytree(_REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(_REPOSITORY / name, source)
     lock.write_text("".join(_lines_of(_base_dependencies())))
     interpreter = f"--python={venv / 'bin/python'}"
     isolated = ("--no-build-isolation", f"--python={sys.executable}", "--out-dir", folder)
-    _uv("build", "--wheel", *isolated, _REPOSITORY)
+    _uv("build", "--wheel", *isolated, source)
     _uv("venv", f"--python={sys.executable}", venv)
     locked = ("pip", "install", interpreter, "--require-hashes", "-r", lock)
     try:

@@ -102,6 +102,20 @@ def test_the_repository_is_what_stock_makes_and_stock_downloads_it(
             np.testing.assert_array_equal(np.asarray(there[i][key]), np.asarray(value), err_msg=key)
 
 
+def test_where_xet_is_installed_its_way_of_committing_works_too(
+    hub: StandIn, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but its transfer of contents: the stand-in takes every file inside the commit."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", False)
+    hub.large = ()
+    hub.fault("POST .*/commit/main", 500)
+    upload(_request(root), print, pauses_s=())
+    repository = hub.repositories[NAME]
+    assert {**_files(root), "README.md": repository.files["README.md"]} == repository.files
+    assert (repository.tags, hub.sent) == ({"v3.0": repository.sha}, {})
+
+
 @pytest.mark.parametrize(
     ("request_line", "answer", "times", "pauses"),
     [
