@@ -181,7 +181,7 @@ def _gym_hil_env(config: HilConfig) -> Any:
     try:
         env = make_env(env_id, kwargs if is_bare else kwargs | ours)
     except EnvironmentRefused as error:
-        raise EnvironmentRefused(f"{error}; {_ADVICE}") from error
+        raise EnvironmentRefused(f"{error}; {_ADVICE}" if spec is not None else str(error)) from error
     return gym_hil.wrap_env(env, **ours) if is_bare else env
 
 

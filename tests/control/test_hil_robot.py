@@ -301,6 +301,15 @@ def test_deltas_reach_the_joints_through_kinematics(
     assert declared == {key: {**value, "shape": tuple(value["shape"])} for key, value in found.items()}
 
 
+def test_the_pages_example_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/hil-serl.md").read_text(encoding="utf-8")
+    path = tmp_path / "env_config.json"
+    path.write_text(page.partition("```json\n")[2].partition("```")[0])
+    config = hil_config.parse([f"--config_path={path}"])
+    assert (config.is_simulation, config.env.teleop.type, config.env.fps) == (True, "gamepad", 10)
+    assert config.max_ticks == 149
+
+
 @dataclass
 class Unplugged:
     """An arm that nobody needs to reach."""

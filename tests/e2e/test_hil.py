@@ -121,7 +121,7 @@ def test_rows_and_columns_are_stocks(tmp_path: Path) -> None:
 def renderer() -> str:
     """What MuJoCo can draw with on this machine; skips the test where it is nothing."""
     said = []
-    for name in ("egl", "osmesa"):
+    for name in ("osmesa", "egl"):
         drawn = subprocess.run(
             [sys.executable, "-c", "import mujoco; mujoco.Renderer(mujoco.MjModel.from_xml_string('<mujoco/>'), 8, 8)"],
             env={**os.environ, "MUJOCO_GL": name},
