@@ -147,7 +147,8 @@ def test_pick_cube_with_an_intervention_a_rerecord_and_padding(tmp_path: Path) -
     words = ["move", "again", "none", "move", "success", "none", "none", "fail"]
     teleop = ["--env.teleop.type=scripted_hil", f"--env.teleop.words={json.dumps(words)}"]
     # A picture takes software a second and more: the ring's seconds would be few frames.
-    flags = [*teleop, "--episode.number_of_steps_after_success=3", "--publisher.ring_s=60"]
+    patience = ["--publisher.ring_s=60", "--timing.max_tick_s=60"]
+    flags = [*teleop, "--episode.number_of_steps_after_success=3", *patience]
     output = record(tmp_path, config, ours, [], *flags, renderer=drawn_by)
     # lerobot makes no bare environment; this is the same one, wrapped by gym_hil as ours is. Two steps end it.
     run_stock(
