@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from control import lerobot_flags
 from control.clock import SystemClock
 from control.config import RecordConfig
 from control.envs import register
@@ -91,11 +92,17 @@ def build_robot(
     try:
         from control.lerobot_build import build_source
     except ImportError as error:
-        raise UsageError(
-            f"--robot.* needs lerobot: {one_line(error)}; install onbeat with its extras, as in "
-            "pip install 'onbeat[lerobot,arms]'"
-        ) from error
-    source = build_source(argv, config.timing, fps, link, config.robot.on_fault, pilot, config.teleop.proxy)
+        raise lerobot_flags.missing(error) from error
+    source = build_source(
+        argv,
+        config.timing,
+        fps,
+        link,
+        config.robot.on_fault,
+        pilot,
+        config.teleop.proxy,
+        processors=config.processors,
+    )
     try:
         return source, plan_of(config, source, fps), settings
     except BaseException:

@@ -124,14 +124,17 @@ class PictureMemory:
         """The last failure's text."""
         return bytes(self._bytes[_TEXT_AT : _TEXT_AT + int(self._header[_TEXT_BYTES])]).decode(errors="replace")
 
-    def read_newest(self, into: Picture) -> Shot | None:
+    def read_newest(self, into: Picture, latched_seq: int = 0) -> Shot | None:
         """Copy the newest picture into `into` and say which it is; None while there is none.
+
+        Args:
+            latched_seq: a `newest_seq` of before: that picture, unless it has been overwritten since. 0: none.
 
         Raises:
             OSError: the writer keeps overtaking; `into` holds parts of several pictures.
         """
         for _ in range(_ATTEMPTS):
-            seq = self.newest_seq
+            seq, latched_seq = latched_seq or self.newest_seq, 0
             if seq == 0:
                 return None
             fence()

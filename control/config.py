@@ -146,6 +146,8 @@ class TimingFlags:
     max_camera_age_s: float = 0.2
     # Seconds after which a camera without a new picture ends the episode and the session.
     lost_camera_age_s: float = 15
+    # Record although a robot's camera delivers fewer pictures than --dataset.fps; frames then repeat pictures.
+    allow_slow_cameras: bool = False
 
 
 @dataclass

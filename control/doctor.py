@@ -1,6 +1,8 @@
 """`onbeat doctor`: what this machine grants and sustains, and whether a load can be recorded on it.
 
-Measures for half a minute; nothing that it writes stays. Exit code: 0 the load can be recorded, 1 it cannot.
+Measures for half a minute; nothing that it writes stays. With --robot.* and --teleop.*, as onbeat record takes them,
+the robot's own cameras and buses are measured too, and are the load; nothing moves. Exit code: 0 the load can be
+recorded, 1 it cannot.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
+from control import lerobot_flags
+from control.clock import SystemClock
 from control.config import PublisherFlags, TimingFlags
 from control.doctor_figures import Diagnosis, LinkProbe, Load, WriterSide
 from control.doctor_findings import examine
@@ -21,10 +25,12 @@ from control.doctor_floor import measure_floor
 from control.doctor_link import probe_link
 from control.doctor_machine import Machine
 from control.doctor_report import show
+from control.doctor_robot import probe_robot
 from control.doctor_verdict import judge
 from control.doctor_writer import measure_writer_side
 from control.naming import lerobot_home
 from control.realtime import check_flags
+from control.robot_side import RobotSide
 from transport import flags
 from transport.dataset_spec import EncoderSpec
 from transport.errors import UsageError
@@ -61,7 +67,7 @@ class DoctorConfig:
     fps: int = 30
     # Folder where the dataset would go; it need not exist. Default: lerobot's.
     root: str | None = None
-    # Seconds of each run of the wake-up floor and of the disk's; 5 are enough for a p99.9.
+    # Seconds of each run of the wake-up floor, of the disk's and of the robot's; 5 are enough for a p99.9.
     seconds: float = 5.0
     # File for everything found, as JSON.
     json: str | None = None
@@ -85,14 +91,17 @@ _CODEC_S = 0.8
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb; returns the exit code."""
+    robot: list[str] = []
     try:
+        if lerobot_flags.has_robot(argv):
+            robot, argv = lerobot_flags.split(argv)
         config = flags.parse(DoctorConfig, argv, prog="onbeat doctor", about=__doc__)
     except UsageError as error:
         return flags.fail(error)
-    return flags.report(lambda: _run(config), debug=config.debug)
+    return flags.report(lambda: _run(config, robot), debug=config.debug)
 
 
-def _run(config: DoctorConfig) -> int:
+def _run(config: DoctorConfig, robot: Sequence[str]) -> int:
     _check(config)
     console = Console(highlight=False)
     with console.status("looking around") as status:
@@ -100,21 +109,26 @@ def _run(config: DoctorConfig) -> int:
         def progress(what: str) -> None:
             status.update(f"measuring: {what}")
 
-        diagnosis = diagnose(config, progress)
+        diagnosis = diagnose(config, progress, robot)
     show(diagnosis, console)
     if config.json is not None:
         Path(config.json).write_text(json.dumps(asdict(diagnosis), indent=1) + "\n", encoding="utf-8")
     return 0 if diagnosis.verdict.sustainable else 1
 
 
-def diagnose(config: DoctorConfig, progress: Callable[[str], None]) -> Diagnosis:
+def diagnose(config: DoctorConfig, progress: Callable[[str], None], robot: Sequence[str] = ()) -> Diagnosis:
     """Measure everything, one thing after the other so that nothing disturbs anything else.
+
+    Args:
+        robot: the flags `--robot.*` and `--teleop.*`; empty: there is none.
 
     Raises:
         UsageError: an address or key that cannot be.
         OnbeatError: a measurement that failed although nothing forbids it.
     """
-    load = Load(config.cameras, config.width, config.height, config.fps)
+    side = _robot(config, robot, progress) if robot else None
+    pictures = (config.cameras, config.width, config.height) if side is None else side.pictures
+    load = Load(*pictures, config.fps)
     machine = Machine()
     available_bytes = machine.available_bytes()
     before = machine.read("/proc/stat")
@@ -125,7 +139,7 @@ def diagnose(config: DoctorConfig, progress: Callable[[str], None]) -> Diagnosis
     floor = measure_floor(config.seconds, config.timing, progress)
     stolen = machine.stolen_fraction(before, machine.read("/proc/stat"))
     here = link is None or link.same_machine
-    writer = measure_writer_side(_wanted(config), progress) if here else WriterSide(elsewhere=True)
+    writer = measure_writer_side(_wanted(config, load), progress) if here else WriterSide(elsewhere=True)
     findings = examine(machine, load, floor.protections, ring_s=config.publisher.ring_s, stolen=stolen, others=others)
     verdict = judge(
         load,
@@ -136,8 +150,17 @@ def diagnose(config: DoctorConfig, progress: Callable[[str], None]) -> Diagnosis
         available_bytes=available_bytes,
         ring_s=config.publisher.ring_s,
         min_free_bytes=int(config.writer.min_free_gb * 1e9),
+        robot=side,
     )
-    return Diagnosis(load, findings, floor, writer, link, verdict)
+    return Diagnosis(load, findings, floor, writer, link, verdict, side)
+
+
+def _robot(config: DoctorConfig, argv: Sequence[str], progress: Callable[[str], None]) -> RobotSide:
+    progress("the robot's cameras and buses")
+    try:
+        return probe_robot(argv, config.timing, config.fps, config.seconds, SystemClock())
+    except ImportError as error:
+        raise lerobot_flags.missing(error) from error
 
 
 def _link(config: DoctorConfig, progress: Callable[[str], None]) -> LinkProbe | None:
@@ -148,10 +171,10 @@ def _link(config: DoctorConfig, progress: Callable[[str], None]) -> LinkProbe | 
     return probe_link(config.writer.address, keys)
 
 
-def _wanted(config: DoctorConfig) -> dict[str, Any]:
+def _wanted(config: DoctorConfig, load: Load) -> dict[str, Any]:
     """What the writer's side is measured with."""
     return {
-        "load": [config.cameras, config.width, config.height, config.fps],
+        "load": [load.cameras, load.width, load.height, load.fps],
         "rgb_encoder": asdict(config.dataset.rgb_encoder),
         "encoder_threads": config.dataset.encoder_threads,
         "folder": str(Path(config.root).expanduser() if config.root else lerobot_home()),

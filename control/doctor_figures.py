@@ -6,6 +6,7 @@ import mmap
 from dataclasses import dataclass
 from enum import StrEnum
 
+from control.robot_side import RobotSide
 from transport.ring import RESERVED_SLOTS, SlotLayout
 from transport.schema import HWC, Kind, Schema, Stream
 from transport.timing import Figures
@@ -230,3 +231,4 @@ class Diagnosis:
     writer: WriterSide
     link: LinkProbe | None
     verdict: Verdict
+    robot: RobotSide | None = None

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from control.doctor_figures import Diagnosis, Floor, LinkProbe, Load, State, Verdict, WriterSide
+from control.robot_side import RobotSide
 
 _GOOD, _BAD, _CAUTION, _FACT = "✓", "✗", "!", "·"
 _STYLES = {_GOOD: "green", _BAD: "red", _CAUTION: "yellow", _FACT: "dim"}
@@ -30,6 +31,8 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
             page.columns(("", "frames/s", "kB/frame", "MB/s in all", ""), _codec_rows(load, diagnosis.writer))
         else:
             page.rows([(_FACT, f"not measured: {diagnosis.writer.why_not_measured}")])
+    if diagnosis.robot is not None:
+        _robot(page, diagnosis.robot, load)
     page.section("Disk")
     page.rows((_FACT, line) for line in _disk_lines(diagnosis.writer))
     if diagnosis.link is not None:
@@ -99,6 +102,35 @@ def _codec_rows(load: Load, writer: WriterSide) -> Iterable[Sequence[str]]:
         mark = "too slow" if codec.fps < load.fps else ""
         name = f"{codec.label}{' (chosen)' if codec.wanted else ''}"
         yield name, f"{codec.fps:.0f}", f"{codec.frame_bytes / 1e3:.0f}", f"{total:.1f}", mark
+
+
+def _robot(page: _Page, robot: RobotSide, load: Load) -> None:
+    page.section(f"The robot's cameras ({load.fps} pictures/s wanted) and buses (a read may take a quarter of a tick)")
+    if robot.cameras:
+        rows = [
+            (
+                rate.name,
+                f"{rate.fps:.1f}",
+                f"{rate.repeats} of {rate.ticks}",
+                *([] if rate.suffices(load.fps) else ["too slow"]),
+            )
+            for rate in robot.cameras
+        ]
+        page.columns(("", "pictures/s", "repeats", ""), [(*row, "")[:4] for row in rows])
+    if robot.buses:
+        page.columns(
+            ("", "reads", "p50 ms", "p99 ms", "failed", "too slow"),
+            [
+                (bus.name, f"{bus.reads}", _ms(bus.p50_ms), _ms(bus.p99_ms), f"{bus.failures}", f"{bus.slow}")
+                for bus in robot.buses
+            ],
+        )
+    page.rows((_CAUTION, text) for text in (*robot.said, *(bus.last_error for bus in robot.buses if bus.last_error)))
+    page.rows((_FACT, f"the {section}'s bus cannot be measured by itself") for section in robot.unknown)
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _disk_lines(writer: WriterSide) -> Iterable[str]:

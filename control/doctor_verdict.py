@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from control.camera_rate import complaint
 from control.doctor_figures import Finding, Floor, LinkProbe, Load, State, Verdict, WriterSide
+from control.robot_side import RobotSide
 
 # Encoders, publisher and loop share the machine: a rate that is just reached alone is not reached in company.
 _MARGIN = 1.2
@@ -15,6 +17,8 @@ _RING_SHARE = 0.8
 _JITTER_US = 1_000.0
 _MIN_MINUTES = 10.0
 _SYNC_INTERVAL_S = 0.25
+# Of all reads of a bus; three in a row end an episode, which at this part happens within minutes.
+_MAX_LOST_READS = 0.05
 
 
 @dataclass
@@ -38,6 +42,7 @@ def judge(
     available_bytes: int,
     ring_s: float,
     min_free_bytes: int,
+    robot: RobotSide | None = None,
 ) -> Verdict:
     """Weigh everything.
 
@@ -52,6 +57,8 @@ def judge(
     minutes = _disk(load, writer, encoded, min(ring_s, fits_s), min_free_bytes, notes)
     if link is not None:
         _network(load, link, notes)
+    if robot is not None:
+        _robot(load, robot, notes)
     _timing(load, floor, notes)
     for finding in machine:
         if finding.state is State.MISSING:
@@ -169,6 +176,22 @@ def _network(load: Load, link: LinkProbe, notes: _Notes) -> None:
             f"{link.interface} carries {nominal / 1e6:.0f} MB/s at most, {load.bytes_per_s() / 1e6:.0f} are needed"
         )
         notes.change("a faster network, fewer or smaller cameras, or record to a disk of this machine")
+
+
+def _robot(load: Load, robot: RobotSide, notes: _Notes) -> None:
+    slow = [rate for rate in robot.cameras if not rate.suffices(load.fps)]
+    if slow:
+        notes.obstacles.append(complaint(slow, load.fps))
+        notes.change(f"--dataset.fps={max(int(min(rate.fps for rate in slow)), 1)}")
+    for bus in robot.buses:
+        if not bus.lost_part:
+            continue
+        text = f"of {bus.reads} reads of the {bus.name}'s bus {bus.failures} failed"
+        if bus.slow:
+            text += f" and {bus.slow} took longer than a quarter of a tick, {bus.limit_ms:.1f} ms"
+        text += f"; {bus.lost_part:.1%} of the frames would repeat a value"
+        (notes.obstacles if bus.lost_part > _MAX_LOST_READS else notes.cautions).append(text)
+        notes.change(f"the {bus.name}'s cable and power, or a lower --dataset.fps")
 
 
 def _timing(load: Load, floor: Floor, notes: _Notes) -> None:

@@ -32,7 +32,8 @@ from control.hil_robot import HeldRobot
 from control.hil_rollout import Hold, Leader, Neutral, Rollout
 from control.hil_source import HilSource
 from control.lerobot_account import CameraLimits
-from control.lerobot_build import connect, end_process, offer, take_cameras
+from control.lerobot_build import connect, end_process, offer
+from control.lerobot_cameras import take_cameras
 from control.lerobot_device import one_line, release
 from control.lerobot_guard import GuardedRobot
 from transport.errors import OnbeatError, UsageError

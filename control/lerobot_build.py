@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, NoReturn
 
 from lerobot.configs.parser import PluginLoadError, filter_arg, load_plugin, parse_plugin_args
 from lerobot.datasets import aggregate_pipeline_dataset_features, create_initial_features
-from lerobot.processor import make_default_processors
 from lerobot.robots import RobotConfig, make_robot_from_config
 from lerobot.scripts import lerobot_record
 from lerobot.teleoperators import TeleoperatorConfig, make_teleoperator_from_config
@@ -20,15 +19,16 @@ from lerobot.utils.feature_utils import combine_feature_dicts
 from lerobot.utils.import_utils import register_third_party_plugins
 
 from control.affinity import others_cpus
-from control.camera_set import CameraSet, CameraSpec
+from control.camera_rate import complaint, slow_cameras
 from control.clock import SystemClock
 from control.config import TimingFlags
 from control.errors import SourceError
 from control.lerobot_account import CameraLimits
-from control.lerobot_camera import CameraProxy, config_of, encode
-from control.lerobot_device import no_prompts, one_line, parts_of, release
+from control.lerobot_cameras import take_cameras
+from control.lerobot_device import no_prompts, one_line, release
 from control.lerobot_guard import GuardedRobot
-from control.lerobot_robot import Pipelines, RobotSource, streams_of
+from control.lerobot_pipelines import make_pipelines
+from control.lerobot_robot import RobotSource, streams_of
 from control.policy_robot import RobotPilot
 from control.teleop_proxy import TeleopProxy, in_process
 from control.teleop_values import decode
@@ -57,6 +57,8 @@ def build_source(
     on_fault: str,
     pilot: RobotPilot | None = None,
     proxy: str = "auto",
+    *,
+    processors: str | None = None,
 ) -> RobotSource:
     """Connect teleoperator and robot, in this order, as lerobot-record does.
 
@@ -66,11 +68,14 @@ def build_source(
         on_fault: how the robot is left when the session does not end in order: `release` or `hold`.
         pilot: of a policy that acts; it is loaded before anything is connected.
         proxy: whether the teleoperator runs in a process of its own, see `control.teleop_proxy.in_process`.
+        processors: "module:function" that makes the three pipelines; None for lerobot-record's own.
 
     Raises:
-        UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed.
+        UsageError: flags that cannot be, a device that is not calibrated, a driver that is not installed, a camera that
+            is too slow.
         SourceError: a device does not answer.
     """
+    pipelines = make_pipelines(processors)
     parsed = parse(argv, needs_teleop=pilot is None)
     try:
         robot = make_robot_from_config(parsed.robot)
@@ -93,28 +98,30 @@ def build_source(
     with contextlib.ExitStack() as undo:
         undo.callback(close)
         cameras.start()
-        teleop_action, robot_action, observation = make_default_processors()
         features = combine_feature_dicts(
             aggregate_pipeline_dataset_features(
-                pipeline=teleop_action, initial_features=create_initial_features(action=robot.action_features)
+                pipeline=pipelines.teleop_action, initial_features=create_initial_features(action=robot.action_features)
             ),
             aggregate_pipeline_dataset_features(
-                pipeline=observation, initial_features=create_initial_features(observation=robot.observation_features)
+                pipeline=pipelines.observation,
+                initial_features=create_initial_features(observation=robot.observation_features),
             ),
         )
         driver: Any = teleop
         if pilot is not None:
             pilot.load(streams_of(features), robot.name)
-            driver = pilot.driver(teleop, features[ACTION]["names"], teleop_action)
-            teleop_action = driver.process
+            driver = pilot.driver(teleop, features[ACTION]["names"], pipelines.teleop_action)
+            pipelines = replace(pipelines, teleop_action=driver.process, look_at_pictures=True)
         if teleop is not None:
             connect(teleop, "teleop")
         connect(robot, "robot")
+        if not timing.allow_slow_cameras and (slow := slow_cameras(cameras.memories, fps, SystemClock())):
+            raise UsageError(complaint(slow, fps))
         source = RobotSource(
             robot,
             driver,
             features,
-            Pipelines(teleop_action, robot_action, observation),
+            pipelines,
             proxies,
             clock=SystemClock(),
             fps=fps,
@@ -145,7 +152,7 @@ def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
         needs_teleop: whether nobody else moves the robot.
 
     Raises:
-        UsageError: a flag that lerobot does not know, or a value that it does not take.
+        UsageError: a flag that lerobot does not know, or a value that it does not take; or no teleoperator.
     """
     register_third_party_plugins()
     rest = list(argv)
@@ -171,39 +178,20 @@ def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
     return parsed
 
 
-def take_cameras(robot: Any, timing: TimingFlags, link: Link) -> tuple[dict[str, CameraProxy], CameraSet]:
-    """Put stand-ins in the place of the robot's cameras, wherever it keeps them, before any is opened."""
-    found: dict[int, tuple[str, Any]] = {}
-    holders = [part.cameras for part in parts_of(robot) if isinstance(getattr(part, "cameras", None), dict)]
-    for holder in reversed(holders):
-        for name, camera in holder.items():
-            if config_of(camera) is not None:
-                found[id(camera)] = (name, camera)
-    specs: list[CameraSpec] = []
-    for name, camera in found.values():
-        if getattr(camera, "use_depth", False):
-            raise UsageError(
-                f"camera {name} delivers depth, which onbeat cannot record yet; set its use_depth to false"
-            )
-        try:
-            specs.append(CameraSpec(_unique(name, specs), encode(config_of(camera)), camera.height, camera.width))
-        except TypeError as error:
-            raise UsageError(f"camera {name}: {error}") from error
-    cpus = others_cpus(timing)
-    cameras = CameraSet(specs, link, None if cpus is None else sorted(cpus))
-    proxies = {
-        key: CameraProxy(spec.name, config_of(camera), camera, cameras.memories[spec.name])
-        for (key, (_, camera)), spec in zip(found.items(), specs, strict=True)
-    }
-    for holder in holders:
-        holder.update({name: proxies.get(id(camera), camera) for name, camera in holder.items()})
-    return {proxy.name: proxy for proxy in proxies.values()}, cameras
+def make_devices(argv: Sequence[str], *, needs_teleop: bool = True) -> dict[str, Any]:
+    """Robot and, if there is one, teleoperator, under the names of their flags; not connected.
 
-
-def _unique(name: str, specs: Sequence[CameraSpec]) -> str:
-    """Two arms may each have a camera called wrist."""
-    names = {spec.name for spec in specs}
-    return name if name not in names else next(new for n in range(2, 1000) if (new := f"{name}_{n}") not in names)
+    Raises:
+        UsageError: as `parse`, or a driver is not installed.
+    """
+    parsed = parse(argv, needs_teleop=needs_teleop)
+    try:
+        devices = {"robot": make_robot_from_config(parsed.robot)}
+        if parsed.teleop is not None:
+            devices["teleop"] = make_teleoperator_from_config(parsed.teleop)
+    except (ImportError, ValueError) as error:
+        raise UsageError(one_line(error)) from error
+    return devices
 
 
 def connect(device: Any, section: str) -> None:

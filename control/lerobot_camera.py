@@ -83,7 +83,8 @@ class CameraProxy(Camera):  # type: ignore[misc]
 
     Attributes:
         target: where `read_latest` copies the picture to, uint8 of shape (height, width, 3); the array is handed out.
-        shot: which picture that was; None before the first.
+        latches: `read_latest` only notes which picture it is, and `fill` copies it, when there is more time.
+        shot: which picture was copied last; None before the first.
     """
 
     def __init__(self, name: str, config: CameraConfig, camera: Camera, memory: PictureMemory) -> None:
@@ -93,8 +94,10 @@ class CameraProxy(Camera):  # type: ignore[misc]
         self.width, self.height, self.fps = camera.width, camera.height, camera.fps
         self.own = np.zeros(memory.shape, np.uint8)
         self.target: Picture = self.own
+        self.latches = False
         self.shot: Shot | None = None
         self._memory = memory
+        self._latched_seq = 0
         self._connected = False
 
     def __str__(self) -> str:
@@ -135,11 +138,20 @@ class CameraProxy(Camera):  # type: ignore[misc]
             RuntimeError: there is none yet.
             OSError: as `PictureMemory.read_newest`.
         """
-        shot = self._memory.read_newest(self.target)
-        if shot is None:
+        self._latched_seq = self._memory.newest_seq
+        if not self._latched_seq:
             raise RuntimeError(f"camera {self.name} has delivered no picture yet; connect it first")
-        self.shot = shot
+        if not self.latches:
+            self.fill()
         return self.target
+
+    def fill(self) -> None:
+        """Copy the picture that `read_latest` noted; a newer one, if that was overwritten meanwhile.
+
+        Raises:
+            OSError: as `PictureMemory.read_newest`.
+        """
+        self.shot = self._memory.read_newest(self.target, self._latched_seq)
 
     def read(self) -> Picture:
         """As `read_latest`."""

@@ -92,6 +92,9 @@ class RobotRecordConfig(RecordConfig):
     robot: OwnRobotFlags = field(default_factory=OwnRobotFlags)
     # The dataset, with the names and defaults of lerobot-record.
     dataset: RobotDatasetFlags = field(default_factory=RobotDatasetFlags)
+    # Function that returns lerobot-record's three processor pipelines, as lerobot.processor.make_default_processors
+    # does: "module:function".
+    processors: str | None = None
     # Ignored: nothing is displayed yet.
     display_data: bool | None = field(default=None, metadata=_NO_DISPLAY)
     # Ignored: nothing is displayed yet.
@@ -147,6 +150,14 @@ def parse(argv: Sequence[str]) -> RobotRecordConfig:
     for line in ignored(config):
         print(line)
     return config
+
+
+def missing(error: ImportError) -> UsageError:
+    """What to say when lerobot, or a part of it, is not installed."""
+    text = " ".join(f"{error}".split())
+    return UsageError(
+        f"--robot.* needs lerobot: {text}; install onbeat with its extras, as in pip install 'onbeat[lerobot,arms]'"
+    )
 
 
 def ignored(config: Any, prefix: str = "") -> list[str]:

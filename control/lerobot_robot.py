@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,21 +21,13 @@ from control.lerobot_account import CameraAccount, CameraLimits
 from control.lerobot_bus import BusLimits
 from control.lerobot_camera import CameraProxy
 from control.lerobot_held import Held
+from control.lerobot_pipelines import Pipelines
 from control.source import Draft, Mark, Outcome
 from control.teleop_proxy import TeleopProxy
 from transport.schema import HWC, Kind, Schema, Stream
 
 _SENT_KEY = "onbeat.sent_action"
 _TELEOP_KEY = "onbeat.teleop_read_ns"
-
-
-@dataclass(frozen=True, slots=True)
-class Pipelines:
-    """lerobot-record's three processor pipelines, each a callable as in `record_loop`."""
-
-    teleop_action: Callable[[tuple[Any, Any]], Any]
-    robot_action: Callable[[tuple[Any, Any]], Any]
-    observation: Callable[[Any], Any]
 
 
 class RobotSource:
@@ -90,6 +81,9 @@ class RobotSource:
         # Which of the robot's pictures are a camera's, whatever the robot calls them.
         self._keys = {key: proxy for key, value in first.items() for proxy in cameras.values() if value is proxy.target}
         self._cameras = {key: CameraAccount(key, proxy, limits) for key, proxy in self._keys.items()}
+        self._is_unitree = robot.name == "unitree_g1"
+        for proxy in self._keys.values():
+            proxy.latches = not (pipelines.look_at_pictures or self._is_unitree)
         self._sent_names = tuple(name for name, kind in robot.action_features.items() if kind is float)
         self.schema = Schema(streams_of(features), self._telemetry())
         self._targets = [
@@ -108,6 +102,7 @@ class RobotSource:
     def look(self, draft: Draft) -> None:
         """Leave an observation in the draft, and do not act."""
         observation = self._pipelines.observation(self._look())
+        self._fill_pictures()
         self._fill(draft, build_dataset_frame(self._features, observation, prefix=OBS_STR))
 
     def tick(self, draft: Draft) -> Outcome:
@@ -131,6 +126,7 @@ class RobotSource:
         sent_ns = now_ns()
         sent = self._sent.get(lambda: self._robot.send_action(to_send))
         acted_ns = now_ns()
+        self._fill_pictures()
         frame |= build_dataset_frame(self._features, stored, prefix=ACTION)
         self._fill(draft, frame)
         row = draft.row
@@ -176,10 +172,15 @@ class RobotSource:
     def _decide(self, observation: dict[str, Any]) -> tuple[Any, Any]:
         """The action that is stored, and the one that is sent."""
         action = self._wanted.get(self._teleop.get_action)
-        if self._robot.name == "unitree_g1":
+        if self._is_unitree:
             self._teleop.send_feedback(observation)
         stored = self._pipelines.teleop_action((action, observation))
         return stored, self._pipelines.robot_action((stored, observation))
+
+    def _fill_pictures(self) -> None:
+        for proxy in self._keys.values():
+            if proxy.latches:
+                proxy.fill()
 
     def _fill(self, draft: Draft, frame: Mapping[str, Any]) -> None:
         for key in self._row_keys:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from control.doctor_figures import CodecRate, Disk, Finding, Floor, FloorRun, LinkProbe, Load, Verdict, WriterSide
 from control.doctor_verdict import judge
+from control.robot_side import RobotSide
 from transport.timing import Figures
 
 LOAD = Load(cameras=4, width=640, height=480, fps=60)
@@ -40,6 +41,7 @@ def verdict(
     failures: tuple[str, ...] = (),
     available_bytes: int = 16_000_000_000,
     ring_s: float = 5,
+    robot: RobotSide | None = None,
 ) -> Verdict:
     return judge(
         load,
@@ -50,6 +52,7 @@ def verdict(
         available_bytes=available_bytes,
         ring_s=ring_s,
         min_free_bytes=500_000_000,
+        robot=robot,
     )
 
 

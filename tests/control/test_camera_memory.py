@@ -152,3 +152,20 @@ def test_regions_do_not_overlap_and_failures_are_told() -> None:
     assert [memory.failures for memory in memories] == [0, 1, 0]
     assert memories[1].failure.startswith("unplugged: üü")
     os.close(fd)
+
+
+@pytest.mark.parametrize(("written_since", "seq"), [(0, 2), (1, 2), (SLOTS - 1, 2), (SLOTS, 2 + SLOTS), (9, 11)])
+def test_a_latched_picture_is_read_until_it_is_overwritten(written_since: int, seq: int) -> None:
+    fd, _ = create_memory([(HEIGHT, WIDTH)])
+    memory = PictureMemory(fd, 0, HEIGHT, WIDTH)
+    os.close(fd)
+    into = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    for number in (1, 2):
+        memory.write(np.full_like(into, number), number * 10, CaptureKind.ARRIVAL)
+    latched_seq = memory.newest_seq
+    for number in range(3, 3 + written_since):
+        memory.write(np.full_like(into, number), number * 10, CaptureKind.ARRIVAL)
+    shot = memory.read_newest(into, latched_seq)
+    assert shot is not None
+    assert (shot.seq, shot.capture_ns) == (seq, seq * 10)
+    assert (into == seq).all()

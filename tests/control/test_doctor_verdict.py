@@ -7,7 +7,9 @@ from doctor_cases import DISK, FLOOR, H264, LINK, LOAD, SVT, verdict, without_fi
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control.camera_rate import CameraRate
 from control.doctor_figures import Disk, Finding, LinkProbe, Load, State
+from control.robot_side import BusRate, RobotSide
 from transport.ring import LogRing
 
 
@@ -160,3 +162,26 @@ def test_what_could_not_be_measured_here_is_in_the_way_but_not_what_is_elsewhere
     assert remote.sustainable
     assert "on its machine as well" in remote.cautions[0]
     assert remote.minutes is remote.encoded_bytes_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("camera_fps", "failures", "slow", "in_the_way", "cautioned"),
+    [
+        (60.0, 0, 0, "", ""),
+        (59.0, 0, 0, "", ""),
+        (30.0, 0, 0, "camera front delivers 30.0 pictures/s, expected 60", ""),
+        (60.0, 2, 1, "", "of 300 reads of the robot's bus 2 failed and 1 took longer than a quarter of a tick, 4.2 ms"),
+        (60.0, 20, 0, "of 300 reads of the robot's bus 20 failed; 6.7% of the frames", ""),
+    ],
+)
+def test_a_robots_cameras_and_buses(
+    camera_fps: float, failures: int, slow: int, in_the_way: str, cautioned: str
+) -> None:
+    bus = BusRate("robot", 300, 1.5, 1.9, failures, slow, 4.17)
+    side = RobotSide((CameraRate("front", camera_fps, 0, 300),), (bus,), (1, 640, 480))
+    found = verdict(load=replace(LOAD, cameras=1), robot=side)
+    assert found.sustainable is (not in_the_way)
+    assert "".join(found.obstacles).startswith(in_the_way)
+    assert bool(found.obstacles) is bool(in_the_way)
+    assert "".join(found.cautions).startswith(cautioned)
+    assert bool(found.cautions) is bool(cautioned)

@@ -57,7 +57,7 @@ def record_ours(
 ) -> run.OnbeatProcess:
     """Record into `root`, again from the start when the machine stood still; returns the process, which has ended.
 
-    Episodes are short: an encoder that is too slow for longer ones on a busy machine is no matter here.
+    Episodes are short: encoders and cameras that are slow on a busy machine are no matter here.
 
     Args:
         meanwhile: called as soon as it runs; may raise AssertionError if that is because the machine stood still.
@@ -72,7 +72,7 @@ def record_ours(
         if spare.exists():
             shutil.copytree(spare, root)
         before()
-        ours = [f"--dataset.root={root}", "--writer.allow_slow=true"]
+        ours = [f"--dataset.root={root}", "--writer.allow_slow=true", "--timing.allow_slow_cameras=true"]
         with run.OnbeatProcess([run.ONBEAT, "record", *flags, *ours], home) as process:
             try:
                 meanwhile(process)
