@@ -35,11 +35,13 @@ class OwnRobotFlags:
 
 @dataclass(frozen=True, slots=True)
 class GuardedMotor:
-    """One servo; registers of one byte each, by their addresses.
+    """One servo; registers by their addresses, of one byte if nothing else is said.
 
     Attributes:
         lock: of the EEPROM's lock, which lerobot sets with the torque; None where there is none.
         mode: of the operating mode; None where there is one mode, in which it keeps a position.
+        position, goal: of the present position and its goal, in the same units.
+        position_bytes: their size.
         holds_in: values of the operating mode in which torque keeps a position; in others it may turn for ever.
     """
 
@@ -47,6 +49,9 @@ class GuardedMotor:
     torque: int
     lock: int | None
     mode: int | None
+    position: int
+    goal: int
+    position_bytes: int
     holds_in: Sequence[int]
 
 

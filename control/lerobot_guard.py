@@ -15,7 +15,7 @@ _UNGUARDED = (
     "--robot.on_fault={on_fault} cannot be kept for {robot}: it has no Feetech or Dynamixel bus on this machine; if "
     "the control process dies, nobody switches its motors off or on"
 )
-_REGISTERS = ("Torque_Enable", "Lock", "Operating_Mode")
+_NEEDED = _TORQUE, _POSITION, _GOAL = "Torque_Enable", "Present_Position", "Goal_Position"
 
 
 class GuardedRobot:
@@ -68,7 +68,8 @@ def _motors(bus: Any, holds_in: tuple[int, ...]) -> list[GuardedMotor]:
     motors = []
     for motor in bus.motors.values():
         registers = bus.model_ctrl_table.get(motor.model, {})
-        if "Torque_Enable" in registers:
-            torque, lock, mode = (registers.get(name, (None,))[0] for name in _REGISTERS)
-            motors.append(GuardedMotor(motor.id, torque, lock, mode, holds_in))
+        if all(name in registers for name in _NEEDED):
+            torque, (position, size), goal = registers[_TORQUE][0], registers[_POSITION], registers[_GOAL][0]
+            lock, mode = (registers.get(name, (None,))[0] for name in ("Lock", "Operating_Mode"))
+            motors.append(GuardedMotor(motor.id, torque, lock, mode, position, goal, size, holds_in))
     return motors

@@ -12,6 +12,10 @@ from control.guarded import GuardedBus, GuardedMotor
 class TorqueSwitch:
     """One bus. The port is opened at the first attempt; nobody else may have it open then.
 
+    Torque is taken from all motors by one packet to which nobody answers: a servo that is mute still hears it. It is
+    given only to motors that answer: one that had none would leap to whatever goal it was given last, and gets the
+    position where it stands as its goal first.
+
     Args:
         on: hold, else release. A motor that would not hold its position with torque is released in any case.
 
@@ -40,8 +44,8 @@ class TorqueSwitch:
                 self._port = self._open()
             # What control left half-read would be taken for an answer.
             self._port.ser.reset_input_buffer()
-            self._switch(self.left)
-            self.left = [motor for motor in self.left if not self._is_done(motor)]
+            self._switch([motor for motor in self.left if not self._on or self._may_have_torque(motor)])
+            self.left = [motor for motor in self.left if self._byte(motor, motor.torque) != self._wanted(motor)]
             self.trouble = f"no answer from motors {', '.join(str(motor.id) for motor in self.left)}"
         except OSError as error:  # unplugged, or held by another process
             self.close()
@@ -60,12 +64,27 @@ class TorqueSwitch:
             raise OSError(f"{self._bus.baud} baud found, which {self._bus.port} does not take")
         return port
 
-    def _switch(self, motors: Sequence[GuardedMotor]) -> None:
-        """One packet for all, to which nobody answers: a servo that is mute still hears it."""
-        self._write(motors, lambda motor: motor.torque)
-        self._write(motors, lambda motor: motor.lock)
+    def _may_have_torque(self, motor: GuardedMotor) -> bool:
+        """Whether it is known what it would do with torque, or that it keeps no position and is to be released."""
+        if motor.mode is not None and motor.id not in self._modes:
+            mode = self._byte(motor, motor.mode)
+            if mode is None:
+                return False
+            self._modes[motor.id] = mode
+        torque = self._byte(motor, motor.torque)
+        if torque is None or torque or not self._wanted(motor):
+            return torque is not None
+        here = self._read(motor, motor.position, motor.position_bytes)
+        return here is not None and self._write(motor, motor.goal, here)
 
-    def _write(self, motors: Sequence[GuardedMotor], address_of: Callable[[GuardedMotor], int | None]) -> None:
+    def _wanted(self, motor: GuardedMotor) -> int:
+        return int(self._on and self._modes.get(motor.id, motor.holds_in[0]) in motor.holds_in)
+
+    def _switch(self, motors: Sequence[GuardedMotor]) -> None:
+        self._tell_all(motors, lambda motor: motor.torque)
+        self._tell_all(motors, lambda motor: motor.lock)
+
+    def _tell_all(self, motors: Sequence[GuardedMotor], address_of: Callable[[GuardedMotor], int | None]) -> None:
         for address in {address_of(motor) for motor in motors} - {None}:
             group = self._sdk.GroupSyncWrite(self._port, self._packets, address, 1)
             for motor in motors:
@@ -73,20 +92,15 @@ class TorqueSwitch:
                     group.addParam(motor.id, [self._wanted(motor)])
             group.txPacket()
 
-    def _is_done(self, motor: GuardedMotor) -> bool:
-        if self._on and motor.mode is not None and motor.id not in self._modes:
-            mode = self._read(motor, motor.mode)
-            if mode is None:
-                return False
-            self._modes[motor.id] = mode
-            if not self._wanted(motor):
-                self._switch([motor])
-        return self._read(motor, motor.torque) == self._wanted(motor)
+    def _byte(self, motor: GuardedMotor, address: int) -> int | None:
+        data = self._read(motor, address, 1)
+        return None if data is None else data[0]
 
-    def _wanted(self, motor: GuardedMotor) -> int:
-        """Held until it is known that it would not keep still."""
-        return int(self._on and self._modes.get(motor.id, motor.holds_in[0]) in motor.holds_in)
+    def _read(self, motor: GuardedMotor, address: int, size: int) -> list[int] | None:
+        """Bytes as they lie in the servo; None where it does not answer."""
+        data, result, _ = self._packets.readTxRx(self._port, motor.id, address, size)
+        return list(data) if result == self._sdk.COMM_SUCCESS and len(data) == size else None
 
-    def _read(self, motor: GuardedMotor, address: int) -> int | None:
-        value, result, _ = self._packets.read1ByteTxRx(self._port, motor.id, address)
-        return int(value) if result == self._sdk.COMM_SUCCESS else None
+    def _write(self, motor: GuardedMotor, address: int, data: list[int]) -> bool:
+        result, _ = self._packets.writeTxRx(self._port, motor.id, address, len(data), data)
+        return bool(result == self._sdk.COMM_SUCCESS)

@@ -35,7 +35,9 @@ OFF, ON = dict.fromkeys(MOTORS, 0), dict.fromkeys(MOTORS, 1)
 
 
 def bus_of(arm: EmulatedArm) -> GuardedBus:
-    motors = [GuardedMotor(motor, torque=40, lock=55, mode=33, holds_in=(0, 3)) for motor in MOTORS]
+    motors = [
+        GuardedMotor(motor, 40, 55, 33, position=56, goal=42, position_bytes=2, holds_in=(0, 3)) for motor in MOTORS
+    ]
     return GuardedBus("scservo_sdk", arm.port, 1_000_000, 0, motors)
 
 
@@ -143,16 +145,34 @@ def test_a_motor_that_would_turn_for_ever_is_released_under_hold_too(scene: Scen
     assert scene.arm.torque() == ON | {WHEEL: 0}
 
 
-def test_a_silent_bus_hears_it_all_the_same_and_is_asked_until_it_answers(scene: Scene) -> None:
-    scene.arm.ask("faults", silence=1.0)
-    process, link = scene.guardian(hold=True)
+def test_motors_without_torque_are_held_where_they_stand_and_not_where_they_were_to_go(scene: Scene) -> None:
+    stand, goals = scene.arm.registers("Present_Position"), dict.fromkeys(MOTORS, 1000)
+    fallen = (2, 5)
+    scene.put("Goal_Position", goals)
+    scene.put("Torque_Enable", ON | dict.fromkeys(fallen, 0))
+    since = scene.arm.next_number()
+    process, _ = scene.guardian(hold=True)
     scene.control.kill()
-    assert "cannot be held yet" in (text := said(link))
-    assert "no answer from motors 1, 2, 3, 4, 5, 6" in text
+    assert process.wait(LIMIT_S) == 0
     assert scene.arm.torque() == ON
+    assert scene.arm.history("write", "Goal_Position", since) == [{motor: stand[motor]} for motor in fallen]
+
+
+@pytest.mark.parametrize(("hold", "word"), [(True, "held"), (False, "released")])
+def test_mute_motors_lose_torque_but_get_none_before_they_say_where_they_stand(
+    scene: Scene, hold: bool, word: str
+) -> None:
+    scene.put("Torque_Enable", OFF if hold else ON)
+    scene.arm.ask("faults", silence=1.0)
+    process, link = scene.guardian(hold=hold)
+    scene.control.kill()
+    assert f"cannot be {word} yet" in (text := said(link))
+    assert "no answer from motors 1, 2, 3, 4, 5, 6" in text
+    assert scene.arm.torque() == OFF
     scene.arm.ask("faults")
     assert process.wait(LIMIT_S) == 0
-    assert "the robot was held" in said(link)
+    assert scene.arm.torque() == (ON if hold else OFF)
+    assert f"the robot was {word}" in said(link)
 
 
 def test_a_stuck_control_is_ended_when_nobody_supervises_it() -> None:
