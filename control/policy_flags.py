@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from control.config import PolicyFlags
+from control.config import PolicyFlags, RecordConfig
 from transport.errors import UsageError
 
 _PREFIX = "--policy."
@@ -18,11 +18,7 @@ _OWN = frozenset(field.name for field in fields(PolicyFlags)) - {"overrides", "p
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """The policy's own flags without `policy.` in front, packages that register policies, and the rest.
-
-    Raises:
-        UsageError: flags for a policy without `--policy.path`.
-    """
+    """The policy's own flags without `policy.` in front, packages that register policies, and the rest."""
     overrides: list[str] = []
     plugins: list[str] = []
     rest: list[str] = []
@@ -41,7 +37,17 @@ def split(argv: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
         # A value that stands apart goes with its flag.
         if token:
             into.append(token)
-    if (overrides or plugins) and not any(token.startswith(f"{_PREFIX}path") for token in rest):
-        given = overrides[0] if overrides else f"--{_PLUGINS}"
-        raise UsageError(f"{_PREFIX}{given.removeprefix('--')} found without --policy.path; say which policy")
     return overrides, plugins, rest
+
+
+def complete(config: RecordConfig, argv: Sequence[str], overrides: list[str], plugins: list[str]) -> None:
+    """Put what `split` took out of `argv` into the configuration that was read from the rest.
+
+    Raises:
+        UsageError: flags for a policy without `--policy.path`.
+    """
+    given = [token.partition("=")[0] for token in argv if token.startswith(_PREFIX)]
+    if given and config.policy.path is None:
+        raise UsageError(f"{given[0]} found without --policy.path; say which policy")
+    if overrides or plugins:
+        config.policy.overrides, config.policy.plugins = overrides, plugins

@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
     robot = hil = None
     config: RecordConfig
     try:
-        overrides, plugins, argv = policy_flags.split(argv)
+        given = argv
+        overrides, plugins, argv = policy_flags.split(given)
         if hil_flags.is_hil(argv):
             config, hil = hil_flags.parse(argv)
             if config.policy.path is not None:
@@ -40,8 +41,7 @@ def main(argv: Sequence[str]) -> int:
             config = lerobot_flags.parse(rest)
         else:
             config = flags.parse(RecordConfig, argv, prog="onbeat record", about=__doc__)
-        if overrides or plugins:
-            config.policy.overrides, config.policy.plugins = overrides, plugins
+        policy_flags.complete(config, given, overrides, plugins)
     except UsageError as error:
         return flags.fail(error)
     return flags.report(lambda: _run(config, robot, hil), debug=config.debug)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from control.policy_flags import split
+from control.config import PolicyFlags, RecordConfig
+from control.policy_flags import complete, split
 from transport.errors import UsageError
 
 
@@ -38,7 +39,14 @@ def test_split(argv: list[str], overrides: list[str], plugins: list[str], rest: 
     assert split(argv) == (overrides, plugins, rest)
 
 
-@pytest.mark.parametrize("argv", [["--policy.device=cpu"], ["--policy.discover_packages_path=mine"]])
-def test_without_a_path(argv: list[str]) -> None:
-    with pytest.raises(UsageError, match=r"--policy\.(device=cpu|discover_packages_path) found without --policy.path"):
-        split(argv)
+@pytest.mark.parametrize("flag", ["--policy.device=cpu", "--policy.max_held_s=2", "--policy.discover_packages_path=a"])
+def test_without_a_path(flag: str) -> None:
+    overrides, plugins, _ = split([flag])
+    with pytest.raises(UsageError, match=rf"{flag.partition('=')[0]} found without --policy.path; say which policy"):
+        complete(RecordConfig(), [flag], overrides, plugins)
+
+
+def test_with_a_path_from_a_file() -> None:
+    config = RecordConfig(policy=PolicyFlags("a/b"))
+    complete(config, ["--policy.device=cpu"], ["--device=cpu"], [])
+    assert config.policy.overrides == ["--device=cpu"]
