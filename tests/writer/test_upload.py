@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +18,13 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from scripts.emulators.hub import CUT, StandIn
 from transport.dataset_spec import UploadSpec
 from transport.errors import UsageError
-from writer import recover_cli
+from writer import push_cli, recover_cli
 from writer.commit import Committer
 from writer.errors import UploadError
 from writer.hub_login import ask_hub
 from writer.lerobot_private import hub_card
 from writer.upload import UploadRequest, upload
+from writer.workdir import RootLock
 
 # Of huggingface_hub's own, when it sends a file by git-LFS.
 pytestmark = [pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"), pytest.mark.timeout(40)]
@@ -252,4 +254,36 @@ def test_recover_carries_out_the_upload_that_a_crash_prevented(
     assert f"uploaded to {hub.url}/datasets/{name} (" in capsys.readouterr().out
     assert hub.repositories[name].private
     assert hub.repositories[name].files == {**_files(root), "README.md": hub.repositories[name].files["README.md"]}
+    assert not root.with_name("ds.onbeat").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--repo_id=me/pick"], "holds no dataset with episodes"),
+        ([], "no upload of .* is due, and no --repo_id given"),
+        (["--repo_id=nobody"], "expected owner/name"),
+    ],
+)
+def test_what_cannot_be_pushed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert push_cli.main([str(tmp_path / "nothing"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert re.fullmatch(f"onbeat push: not uploaded: .*{message}.*\n", said), said
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_dataset_is_pushed_by_hand_but_none_that_is_being_recorded(
+    hub: StandIn, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [str(root), "--repo_id=lab/other", "--private=true", "--tags=a,b"]
+    lock = RootLock(root, "somebody")
+    assert push_cli.main(asked) == 2
+    assert "is being recorded by somebody" in capsys.readouterr().err
+    lock.release()
+    assert push_cli.main(asked) == 0
+    repository = hub.repositories["lab/other"]
+    assert repository.private
+    assert b"- a\n- b\n" in repository.files["README.md"]
     assert not root.with_name("ds.onbeat").exists()
