@@ -176,6 +176,8 @@ def _gym_hil_env(config: HilConfig) -> Any:
     try:
         import gym_hil
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "gym_hil":
+            raise EnvironmentRefused("gym_hil is missing; run: pip install 'onbeat[hil]'") from error
         raise EnvironmentRefused(f"gym_hil cannot be used: {one_line(error)}; {_ADVICE}") from error
     spec = gymnasium.registry.get(env_id)
     is_bare = spec is not None and str(spec.entry_point).startswith(_BARE)

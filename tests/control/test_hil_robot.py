@@ -356,6 +356,16 @@ def test_kinematics_without_their_package_are_refused(tmp_path: Path, monkeypatc
         hil_config.parse([written(tmp_path, FOLLOWER, LEADER, processor=KINEMATICS)])
 
 
+def test_a_simulation_without_its_package_is_refused(
+    tmp_path: Path, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gym_hil", None)
+    simulated = {"name": "gym_hil", "robot": None, "teleop": None, "task": "PandaPickCube-v0"}
+    config = hil_config.parse([written(tmp_path, FOLLOWER, LEADER, **simulated)])
+    with pytest.raises(UsageError, match=r"gym_hil is missing; run: pip install 'onbeat\[hil\]'"):
+        build_source(config, TimingFlags(), link, counts_success=True, on_fault="release")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
