@@ -8,28 +8,20 @@ import signal
 import warnings
 from typing import Any
 
-import gymnasium
 import torch
-from lerobot.processor import (
-    AddTeleopActionAsComplimentaryDataStep,
-    AddTeleopEventsAsInfoStep,
-    DataProcessorPipeline,
-    InterventionActionProcessorStep,
-    identity_transition,
-)
 from lerobot.rl import gym_manipulator
 from lerobot.robots import make_robot_from_config
 from lerobot.teleoperators import make_teleoperator_from_config
 
 from control.clock import SystemClock
 from control.config import TimingFlags
-from control.errors import EnvironmentRefused, SourceError
+from control.errors import SourceError
 from control.gym_declared import refuse_auto_reset
-from control.gym_make import make_env
 from control.hil_config import HilConfig
 from control.hil_features import GYM_ACTION
 from control.hil_robot import HeldRobot
 from control.hil_rollout import Hold, Leader, Neutral, Rollout
+from control.hil_simulation import NO_EVENTS, gym_hil_env, with_teleoperator
 from control.hil_source import HilSource
 from control.lerobot_account import CameraLimits
 from control.lerobot_build import connect, end_process, offer
@@ -39,10 +31,6 @@ from control.lerobot_guard import GuardedRobot
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link
 
-# gym_hil registers its environments themselves under this module; they know nothing of grippers and penalties.
-_BARE = "gym_hil.envs:"
-_ADVICE = "without a display set MUJOCO_GL to egl or osmesa, see docs/hil-serl.md"
-_NO_EVENTS = "it gives no events; use gamepad, keyboard_ee or another one with get_teleop_events"
 # As make_robot_env leaves it.
 _RESET_TIME_S = 5.0
 
@@ -81,7 +69,7 @@ def build_source(
 
 
 def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, counts_success: bool) -> HilSource:
-    env = _gym_hil_env(config)
+    env = gym_hil_env(config)
     teleop = None if config.env.teleop is None else _made(make_teleoperator_from_config, config.env.teleop)
 
     def close(failed: bool = False) -> None:
@@ -94,7 +82,7 @@ def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, count
     processors = _processors(env, None, config)
     if teleop is not None:
         connect(teleop, "env.teleop")
-        processors = processors[0], _with_teleoperator(processors[1], teleop, config)
+        processors = processors[0], with_teleoperator(processors[1], teleop, config)
     rollout = Rollout(env, processors, Neutral(use_gripper=True), clock=SystemClock(), release=close)
     return HilSource(
         rollout,
@@ -168,26 +156,6 @@ def _robot(
     )
 
 
-def _gym_hil_env(config: HilConfig) -> Any:
-    """As lerobot's `make_robot_env` does; an environment that gym_hil has not wrapped is wrapped by gym_hil here."""
-    gripper = config.env.processor.gripper
-    ours = {"use_gripper": True, "gripper_penalty": 0.0 if gripper is None else gripper.gripper_penalty}
-    env_id, kwargs = f"gym_hil/{config.env.task}", {"image_obs": True, "render_mode": "human"}
-    try:
-        import gym_hil
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "gym_hil":
-            raise EnvironmentRefused("gym_hil is missing; run: pip install 'onbeat[hil]'") from error
-        raise EnvironmentRefused(f"gym_hil cannot be used: {one_line(error)}; {_ADVICE}") from error
-    spec = gymnasium.registry.get(env_id)
-    is_bare = spec is not None and str(spec.entry_point).startswith(_BARE)
-    try:
-        env = make_env(env_id, kwargs if is_bare else kwargs | ours)
-    except EnvironmentRefused as error:
-        raise EnvironmentRefused(f"{error}; {_ADVICE}" if spec is not None else str(error)) from error
-    return gym_hil.wrap_env(env, **ours) if is_bare else env
-
-
 def _processors(env: Any, actor: Any, config: HilConfig) -> Any:
     """The environment's and the action's, by lerobot.
 
@@ -200,20 +168,6 @@ def _processors(env: Any, actor: Any, config: HilConfig) -> Any:
         raise UsageError(f"the processors cannot be made: {one_line(error)}; check env.processor and device") from error
 
 
-def _with_teleoperator(pipeline: Any, teleop: Any, config: HilConfig) -> Any:
-    """gym_hil's pipeline for actions with the two steps in front that a real robot's has."""
-    if not hasattr(teleop, "get_teleop_events"):
-        raise UsageError(f"--env.teleop.type={config.env.teleop.type} found; {_NO_EVENTS}")
-    rest = [step for step in pipeline.steps if not isinstance(step, InterventionActionProcessorStep)]
-    steps = [
-        AddTeleopActionAsComplimentaryDataStep(teleop_device=teleop),
-        AddTeleopEventsAsInfoStep(teleop_device=teleop),
-        InterventionActionProcessorStep(use_gripper=True, terminate_on_success=config.terminates_on_success),
-        *rest,
-    ]
-    return DataProcessorPipeline(steps=steps, to_transition=identity_transition, to_output=identity_transition)
-
-
 def _actor(teleop: Any, joints: list[str], config: HilConfig) -> tuple[Any, Neutral]:
     """Who acts, as the processors need it, and what is passed on while nobody does.
 
@@ -224,7 +178,7 @@ def _actor(teleop: Any, joints: list[str], config: HilConfig) -> tuple[Any, Neut
     if config.env.processor.inverse_kinematics is not None:
         if not hasattr(teleop, "get_teleop_events"):
             raise UsageError(
-                f"--env.teleop.type={kind} found with env.processor.inverse_kinematics; {_NO_EVENTS}, or leave that "
+                f"--env.teleop.type={kind} found with env.processor.inverse_kinematics; {NO_EVENTS}, or leave that "
                 "section away and record joints"
             )
         return teleop, Neutral(use_gripper=config.use_gripper)
@@ -232,7 +186,7 @@ def _actor(teleop: Any, joints: list[str], config: HilConfig) -> tuple[Any, Neut
     if not hasattr(teleop, "get_teleop_events") and all(kind is float for kind in features.values()):
         actor = Leader(teleop)
     if not hasattr(actor, "get_teleop_events"):
-        raise UsageError(f"--env.teleop.type={kind} found; {_NO_EVENTS}")
+        raise UsageError(f"--env.teleop.type={kind} found; {NO_EVENTS}")
     named = list(features) if actor is not teleop else [f"{joint}.pos" for joint in joints]
     shape = tuple(actor.action_features.get("shape", ()))
     if shape != (len(joints),) or named != [f"{joint}.pos" for joint in joints]:
