@@ -203,8 +203,19 @@ class RecordConfig:
     publisher: PublisherFlags = field(default_factory=PublisherFlags)
     # The other side.
     writer: WriterFlags = field(default_factory=WriterFlags)
-    # Tones when the log fills up; default: if the machine has a player (aplay, pw-play, paplay or spd-say).
+    # Spoken cues, and tones when the log fills up; default: if the machine speaks (spd-say, say, espeak-ng, espeak) or
+    # plays (aplay, pw-play, paplay).
     play_sounds: bool | None = None
+    # Show cameras and motions of the episode that is being recorded, in a viewer; needs the extra "display".
+    display_data: bool = False
+    # Which viewer: rerun or foxglove.
+    display_mode: str = "rerun"
+    # Address of a Rerun viewer that runs elsewhere, or the one at which Foxglove's server listens.
+    display_ip: str | None = None
+    # Its port.
+    display_port: int | None = None
+    # Show pictures as JPEG, which takes less bandwidth and more CPU.
+    display_compressed_images: bool = False
     # Append to an existing dataset.
     resume: bool = False
     # Show tracebacks.

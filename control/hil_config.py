@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> HilConfig:
     parsed = read(argv)
     _check(parsed)
     shows = parsed.env.processor.observation is not None and parsed.env.processor.observation.display_cameras
-    note = "env.processor.observation.display_cameras is ignored: nothing is displayed yet"
+    note = "env.processor.observation.display_cameras is ignored: --display_data=true shows them"
     return HilConfig(parsed.env, parsed.device, (note,) if shows else ())
 
 

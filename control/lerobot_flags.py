@@ -26,7 +26,6 @@ _IGNORED = "ignored"
 # Metadata of lerobot-record's flags that mean nothing here; their default None shows that they were not given.
 _NO_DEPTH = {_IGNORED: "depth cameras are not recorded yet"}
 _NO_IMAGE_FILES = {_IGNORED: "no picture is written to a file of its own"}
-_NO_DISPLAY = {_IGNORED: "nothing is displayed yet"}
 _OWN_WRITER = {_IGNORED: "encoding runs beside the recording, in the writer, always"}
 
 
@@ -95,16 +94,6 @@ class RobotRecordConfig(RecordConfig):
     # Function that returns lerobot-record's three processor pipelines, as lerobot.processor.make_default_processors
     # does: "module:function".
     processors: str | None = None
-    # Ignored: nothing is displayed yet.
-    display_data: bool | None = field(default=None, metadata=_NO_DISPLAY)
-    # Ignored: nothing is displayed yet.
-    display_mode: str | None = field(default=None, metadata=_NO_DISPLAY)
-    # Ignored: nothing is displayed yet.
-    display_ip: str | None = field(default=None, metadata=_NO_DISPLAY)
-    # Ignored: nothing is displayed yet.
-    display_port: int | None = field(default=None, metadata=_NO_DISPLAY)
-    # Ignored: nothing is displayed yet.
-    display_compressed_images: bool | None = field(default=None, metadata=_NO_DISPLAY)
 
 
 def has_robot(argv: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from control.affinity import others_cpus
 from control.config import RecordConfig
+from control.preview_settings import preview_settings
 from control.supervisor_settings import SupervisorSettings
 from control.writer_installed import check_writer_installed
 from transport import spill_dir
@@ -84,6 +85,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         first_index=_episodes_in(root) if config.resume and root is not None else 0,
         max_tick_s=config.timing.max_tick_s,
         max_reset_s=config.timing.max_reset_s,
+        preview=preview_settings(config),
         others_cpus=None if (cpus := others_cpus(config.timing)) is None else sorted(cpus),
     )
 

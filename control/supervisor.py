@@ -25,6 +25,7 @@ from control.display import Display
 from control.drain_watch import DrainWatch
 from control.errors import told
 from control.operator import Operator
+from control.preview import Preview
 from control.publisher_news import PublisherNews
 from control.ready import Ready
 from control.summary import Summary
@@ -54,6 +55,7 @@ class Supervisor:
         self._board: Board | None = None
         self._news: PublisherNews | None = None
         self._drain: DrainWatch | None = None
+        self._preview: Preview | None = None
         self._stops = 0
 
     def run(self) -> Summary:
@@ -82,6 +84,8 @@ class Supervisor:
             self._end_children()
             self._tones.close()
             self._voice.close()
+            if self._preview is not None:
+                self._preview.close()
             if self._operator is not None:
                 self._operator.close()
             self._display.close()
@@ -107,6 +111,8 @@ class Supervisor:
         )
         self._news = news
         self._children.append(self._start.publisher(ready, settings, news, [ring_fd, wake_fd]))
+        if settings.preview is not None:
+            self._preview = Preview(settings.preview, ready, ring_fd, self._display.note, self._display.warn)
         self._display.note(f"waiting for the writer at {self._address}")
         await_welcome(news, self._control, settings, self._address, self._turn)
         if news.link_bytes_per_s is not None:
@@ -139,11 +145,14 @@ class Supervisor:
         for child in reversed(self._children):
             handlers[child.link.fileno()] = child.take_message
             handlers[child.pidfd] = partial(self._on_death, child)
-        for fd in (*handlers, *(self._operator.fds() if self._operator is not None else ())):
+        others = [fd for each in (self._operator, self._preview) if each is not None for fd in each.fds()]
+        for fd in (*handlers, *others):
             poller.register(fd, select.POLLIN)
         ready = [fd for fd, _ in poller.poll(timeout_s * 1000)]
         if self._operator is not None:
             self._obey(self._operator, ready)
+        if self._preview is not None:
+            self._preview.turn(ready)
         for fd in ready:
             if fd in handlers:
                 handlers[fd]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from control.preview_settings import PreviewSettings
 from transport.dataset_spec import DatasetSpec
 
 
@@ -24,6 +25,7 @@ class SupervisorSettings:
         play_sounds: None plays them where the machine has a player.
         first_index: index in the dataset of the session's first episode, as far as it is known here.
         max_tick_s, max_reset_s: without a tick for so long, control is ended, if it is a process of ours; 0: never.
+        preview: what is shown in a viewer; None shows nothing.
         others_cpus: processors of supervisor, publisher and local writer; None for all.
     """
 
@@ -39,6 +41,7 @@ class SupervisorSettings:
     give_up_s: float = 120.0
     play_sounds: bool | None = None
     first_index: int = 0
+    preview: PreviewSettings | None = None
     others_cpus: Sequence[int] | None = None
     writer_keys: str | None = None
     max_tick_s: float = 5.0

@@ -91,12 +91,12 @@ class Slot:
 class LogRing:
     """See the module's text. Make one with `create`, join one with `attach`."""
 
-    def __init__(self, fd: int, schema: Schema) -> None:
+    def __init__(self, fd: int, schema: Schema, *, read_only: bool = False) -> None:
         self.fd = fd
         self.schema = schema
         layout = SlotLayout.of(schema)
         size = os.fstat(fd).st_size
-        self._map = mmap.mmap(fd, size)
+        self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ if read_only else mmap.ACCESS_WRITE)
         whole = np.frombuffer(self._map, np.uint8)
         self._header = whole[:_PAGE].view(np.uint64)
         if int(self._header[_H_MAGIC]) not in (0, _MAGIC):
@@ -148,13 +148,16 @@ class LogRing:
         return ring
 
     @classmethod
-    def attach(cls, fd: int, schema: Schema) -> LogRing:
+    def attach(cls, fd: int, schema: Schema, *, read_only: bool = False) -> LogRing:
         """Join a ring that another process made.
+
+        Args:
+            read_only: for those who only look on; `fd` may then be open for reading only.
 
         Raises:
             LogError: the memory is not a ring of this schema.
         """
-        ring = cls(fd, schema)
+        ring = cls(fd, schema, read_only=read_only)
         expected = (_MAGIC, ring.slot_count, ring.slot_bytes, _fingerprint(schema))
         found = tuple(int(ring._header[i]) for i in (_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
         if found != expected:
@@ -280,6 +283,10 @@ class LogRing:
     def slot(self, seq: int) -> Slot:
         """Where record `seq` is, was or will be; for whoever checks by other means what it holds."""
         return self._slots[seq % self.slot_count]
+
+    def kind_of(self, seq: int) -> int:
+        """Kind of record `seq`, where that is what its slot holds; as `slot` says."""
+        return int(self.slot(seq).header[_S_KIND])
 
     def _newest(self) -> tuple[int, int, int]:
         """Kind (0 before the first), episode and frame index of the head, which stays legible when it is free."""
