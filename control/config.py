@@ -152,7 +152,7 @@ class TimingFlags:
 
 @dataclass
 class PublisherFlags:
-    # Seconds of recording that the log ring holds while the writer is away or behind.
+    # Seconds of recording that the log ring holds while the writer is away or behind; 32 frames at least.
     ring_s: float = 5.0
     # Folder for records that the ring has no room for; default: $XDG_STATE_HOME/onbeat/spill, else below /var/tmp.
     spill_dir: str | None = None

@@ -29,6 +29,9 @@ from transport.ledger import Ledger
 from transport.link import Link
 from transport.ring import LogRing
 
+# An encoder keeps up to sixteen frames before the first is durable; a ring that holds fewer is full for good.
+MIN_RING_FRAMES = 32
+
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings:
@@ -37,7 +40,7 @@ class SessionSettings:
     Attributes:
         fps: of the dataset, and of the loop unless it is unpaced.
         paced: False runs as fast as the source steps.
-        ring_s: seconds of recording that the log ring holds.
+        ring_s: seconds of recording that the log ring holds; at least `MIN_RING_FRAMES` whatever the rate.
         join: told the session's log and board before anything is recorded, for processes beside the loop.
         starts: see `SessionLoop`.
     """
@@ -58,7 +61,8 @@ def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, li
         UsageError: a protection that is required is not permitted.
         OnbeatError: as `SessionLoop.run`.
     """
-    ring = LogRing.create(source.schema, seconds=settings.ring_s, fps=settings.fps)
+    seconds = max(settings.ring_s, MIN_RING_FRAMES / settings.fps)
+    ring = LogRing.create(source.schema, seconds=seconds, fps=settings.fps)
     with RealTime(settings.timing, ring, paced=settings.paced) as protections:
         return _run(source, plan, settings, link, ring, protections)
 
