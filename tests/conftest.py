@@ -11,6 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing on a machine that is shared.
+settings.register_profile("onbeat", deadline=None)
+settings.load_profile("onbeat")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -110,7 +110,7 @@ class _Considering:
         assert (answer.session, answer.reason) == (None, "no")
         self.admission.done()
 
-    def _refuse(self, *_: object) -> None:
+    def _refuse(self, *_: object, may_upload: bool) -> None:
         self.now_s += self._took_s
         raise UsageError("no")
 

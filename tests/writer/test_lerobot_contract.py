@@ -55,6 +55,7 @@ def test_version() -> None:
         (compute_stats.get_feature_stats, "array axis keepdims quantile_list"),
         (compute_stats.auto_downsample_height_width, "img target_size max_size_threshold"),
         (compute_stats.sample_indices, "data_len"),
+        (utils.create_lerobot_dataset_card, "tags dataset_info kwargs"),
         (
             depth_utils.dequantize_depth,
             "quantized depth_min depth_max shift use_log pix_fmt output_unit output_tensor output_channel_last",
@@ -98,6 +99,7 @@ def test_every_lerobot_import_of_the_module_is_known_here() -> None:
         "lerobot.datasets.io_utils.load_info",
         "lerobot.datasets.io_utils.load_stats",
         "lerobot.datasets.io_utils.load_tasks",
+        "lerobot.datasets.utils.create_lerobot_dataset_card",
         "lerobot.datasets.utils.serialize_dict",
         "lerobot.utils.utils.SuppressProgressBars",
         "lerobot.utils.utils.unflatten_dict",
