@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,8 @@ _ATTEMPTS = 16
 _NEWEST, _FAILURES, _TEXT_BYTES = range(3)
 _BEGUN, _CAPTURE_NS, _KIND = range(3)
 
-Picture = NDArray[np.uint8]
+# uint8, or uint16 for depth.
+Picture = NDArray[Any]
 
 
 class CaptureKind(IntEnum):
@@ -61,6 +63,7 @@ class PictureMemory:
         fd: a memfd of at least `offset + region_bytes(height, width)` bytes.
         offset: where the region begins; a multiple of the page size.
         height, width: of the pictures, uint8 of shape (height, width, 3).
+        depth: depth maps instead, uint16 of shape (height, width, 1).
         copy: how a picture is copied out.
     """
 
@@ -70,18 +73,20 @@ class PictureMemory:
         offset: int,
         height: int,
         width: int,
+        depth: bool = False,
         *,
         copy: Callable[[Picture, Picture], None] = np.copyto,
     ) -> None:
-        self.shape = (height, width, 3)
-        self._map = mmap.mmap(fd, region_bytes(height, width), offset=offset)
+        self.shape, self.dtype = (height, width, 1 if depth else 3), np.dtype(np.uint16 if depth else np.uint8)
+        self._map = mmap.mmap(fd, region_bytes(height, width, depth), offset=offset)
         self._bytes = np.frombuffer(self._map, np.uint8)
         self._header = self._bytes[:_TEXT_AT].view(np.int64)
-        slot_bytes, picture_bytes = _slot_bytes(height, width), height * width * 3
+        slot_bytes, picture_bytes = _slot_bytes(height, width, depth), _picture_bytes(height, width, depth)
         starts = range(_PAGE, _PAGE + SLOTS * slot_bytes, slot_bytes)
         self._slot_headers = [self._bytes[start : start + _SLOT_HEADER_BYTES].view(np.int64) for start in starts]
         self._pictures = [
-            self._bytes[start + _SLOT_HEADER_BYTES :][:picture_bytes].reshape(self.shape) for start in starts
+            self._bytes[start + _SLOT_HEADER_BYTES :][:picture_bytes].view(self.dtype).reshape(self.shape)
+            for start in starts
         ]
         self._copy = copy
 
@@ -147,25 +152,33 @@ class PictureMemory:
         raise OSError(f"a camera overtook its reader {_ATTEMPTS} times in a row; is the machine overloaded?")
 
 
-def region_bytes(height: int, width: int) -> int:
+def region_bytes(height: int, width: int, depth: bool = False) -> int:
     """Bytes of one camera's region, whole pages."""
-    return _up(_PAGE + SLOTS * _slot_bytes(height, width))
+    return _up(_PAGE + SLOTS * _slot_bytes(height, width, depth))
 
 
-def create_memory(sizes: list[tuple[int, int]]) -> tuple[int, list[int]]:
-    """Allocate regions for cameras of these (height, width); returns the memfd and each region's offset."""
+def create_memory(sizes: Sequence[tuple[int, int] | tuple[int, int, bool]]) -> tuple[int, list[int]]:
+    """Allocate regions for pictures of these (height, width) or (height, width, depth).
+
+    Returns:
+        The memfd and each region's offset.
+    """
     offsets, total = [], 0
-    for height, width in sizes:
+    for size in sizes:
         offsets.append(total)
-        total += region_bytes(height, width)
+        total += region_bytes(*size)
     fd = os.memfd_create("onbeat-cameras", os.MFD_CLOEXEC)
     # Every page is there before the session begins, so that neither side can fault for want of memory.
     os.posix_fallocate(fd, 0, max(total, 1))
     return fd, offsets
 
 
-def _slot_bytes(height: int, width: int) -> int:
-    return _SLOT_HEADER_BYTES + -(-height * width * 3 // 64) * 64
+def _picture_bytes(height: int, width: int, depth: bool) -> int:
+    return height * width * (2 if depth else 3)
+
+
+def _slot_bytes(height: int, width: int, depth: bool) -> int:
+    return _SLOT_HEADER_BYTES + -(-_picture_bytes(height, width, depth) // 64) * 64
 
 
 def _up(nbytes: int) -> int:

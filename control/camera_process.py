@@ -11,8 +11,6 @@ import time
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
-import numpy as np
-
 from control.camera_memory import CaptureKind, Picture, PictureMemory
 from transport.link import child_link
 
@@ -30,6 +28,12 @@ class ReadCamera(Protocol):
     def read_latest(self, max_age_ms: int) -> Picture: ...
 
 
+class ReadDepthCamera(ReadCamera, Protocol):
+    """A camera with `use_depth`."""
+
+    def read_latest_depth(self, max_age_ms: int) -> Picture: ...
+
+
 def main() -> int:
     """Entry of the process; its link's second message has `camera`, and the pictures' shared memory."""
     link, _, _ = child_link()
@@ -40,13 +44,16 @@ def main() -> int:
     if received is None:
         return 0
     message, (memory_fd,) = received
-    memory = PictureMemory(memory_fd, message["offset"], message["height"], message["width"])
+    size = message["height"], message["width"]
+    memory = PictureMemory(memory_fd, message["offset"], *size)
+    depth_offset = message["depth_offset"]
+    depth_memory = None if depth_offset is None else PictureMemory(memory_fd, depth_offset, *size, depth=True)
     os.close(memory_fd)
     camera = None
     try:
         camera = lerobot_camera.make_camera(message["name"], message["camera"])
         camera.connect()
-        pump(camera, memory)
+        pump(camera, memory, depth_memory)
     except Exception as error:  # noqa: BLE001 - whatever a driver raises is said, and the keeper starts anew
         memory.fail(" ".join(f"{error}".split()) or type(error).__name__)
         return 1
@@ -56,8 +63,11 @@ def main() -> int:
     return 0
 
 
-def pump(camera: ReadCamera, memory: PictureMemory) -> None:
+def pump(camera: Any, memory: PictureMemory, depth_memory: PictureMemory | None = None) -> None:
     """Write down whatever the camera delivers, for ever.
+
+    Args:
+        camera: a `ReadCamera`, with `depth_memory` a `ReadDepthCamera`.
 
     Raises:
         OSError: it delivers nothing, or pictures of another form than configured.
@@ -73,12 +83,21 @@ def pump(camera: ReadCamera, memory: PictureMemory) -> None:
             continue
         last_s = time.monotonic()
         picture, capture_ns, kind = stamped(camera, picture)
-        if picture.shape != memory.shape or picture.dtype != np.uint8:
-            raise OSError(
-                f"a picture of shape {picture.shape} and dtype {picture.dtype} found, expected {memory.shape} and "
-                "uint8; correct the camera's width and height"
-            )
+        _check(picture, memory)
+        if depth_memory is not None:
+            # The driver gets both at once, so that the depth is of this moment, or of the next one's.
+            depth = camera.read_latest_depth(max_age_ms=10**9)
+            _check(depth, depth_memory)
+            depth_memory.write(depth, capture_ns, kind)
         memory.write(picture, capture_ns, kind)
+
+
+def _check(picture: Picture, memory: PictureMemory) -> None:
+    if picture.shape != memory.shape or picture.dtype != memory.dtype:
+        raise OSError(
+            f"a picture of shape {picture.shape} and dtype {picture.dtype} found, expected {memory.shape} and "
+            f"{memory.dtype}; correct the camera's width and height"
+        )
 
 
 def stamped(camera: ReadCamera, picture: Picture) -> tuple[Picture, int, CaptureKind]:
@@ -106,9 +125,18 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
 
 
-def camera_message(name: str, camera: dict[str, Any], offset: int, height: int, width: int) -> dict[str, Any]:
-    """What the process is told."""
-    return {"name": name, "camera": camera, "offset": offset, "height": height, "width": width}
+def camera_message(
+    name: str, camera: dict[str, Any], offset: int, height: int, width: int, depth_offset: int | None = None
+) -> dict[str, Any]:
+    """What the process is told; `depth_offset` is where its depth goes, if it delivers any."""
+    return {
+        "name": name,
+        "camera": camera,
+        "offset": offset,
+        "height": height,
+        "width": width,
+        "depth_offset": depth_offset,
+    }
 
 
 if __name__ == "__main__":

@@ -18,12 +18,19 @@ _END_LIMIT_S = 15
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """A camera to be read. `config` is what `control.lerobot_camera` makes it from; height and width in pixels."""
+    """A camera to be read.
+
+    Attributes:
+        config: what `control.lerobot_camera` makes it from.
+        height, width: in pixels.
+        depth: whether it delivers depth beside its pictures.
+    """
 
     name: str
     config: dict[str, Any]
     height: int
     width: int
+    depth: bool = False
 
 
 class CameraSet:
@@ -32,19 +39,29 @@ class CameraSet:
     Args:
         log: link to whoever talks to the operator; the keeper sends lines over it by itself.
         cpus: processors of all camera processes; None for any.
+
+    Attributes:
+        memories: the pictures of each camera.
+        depths: the depth maps of those that deliver some.
     """
 
     def __init__(self, specs: Sequence[CameraSpec], log: Link, cpus: Sequence[int] | None = None) -> None:
-        sizes = [(spec.height, spec.width) for spec in specs]
+        deep = [spec for spec in specs if spec.depth]
+        sizes = [(spec.height, spec.width, depth) for depth, some in ((False, specs), (True, deep)) for spec in some]
         self._memory_fd, offsets = create_memory(sizes)
         self._log, self._cpus = log, cpus
+        at = {spec.name: offset for spec, offset in zip(specs, offsets, strict=False)}
+        depth_at = {spec.name: offset for spec, offset in zip(deep, offsets[len(specs) :], strict=True)}
         self._messages = [
-            camera_message(spec.name, spec.config, offset, spec.height, spec.width)
-            for spec, offset in zip(specs, offsets, strict=True)
+            camera_message(spec.name, spec.config, at[spec.name], spec.height, spec.width, depth_at.get(spec.name))
+            for spec in specs
         ]
         self.memories: Mapping[str, PictureMemory] = {
-            spec.name: PictureMemory(self._memory_fd, offset, spec.height, spec.width)
-            for spec, offset in zip(specs, offsets, strict=True)
+            spec.name: PictureMemory(self._memory_fd, at[spec.name], spec.height, spec.width) for spec in specs
+        }
+        self.depths: Mapping[str, PictureMemory] = {
+            spec.name: PictureMemory(self._memory_fd, depth_at[spec.name], spec.height, spec.width, depth=True)
+            for spec in deep
         }
         self._keeper: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None

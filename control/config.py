@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control.keys import KeysFlags
-from transport.dataset_spec import EncoderSpec
+from transport.dataset_spec import DepthEncoderSpec, EncoderSpec
 from transport.errors import UsageError
 
 
@@ -77,6 +77,8 @@ class DatasetFlags:
     tags: list[str] | None = None
     # How camera pictures are encoded.
     rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    # How depth is encoded, of cameras with use_depth.
+    depth_encoder: DepthEncoderSpec = field(default_factory=DepthEncoderSpec)
     # Threads for each encoder; default: the codec's own choice.
     encoder_threads: int | None = None
     # Leave repo_id without a time stamp.

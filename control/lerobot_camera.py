@@ -9,12 +9,12 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
 from lerobot.cameras import Camera
 from lerobot.cameras.configs import CameraConfig
 from lerobot.cameras.utils import make_cameras_from_configs
 
-from control.camera_memory import Picture, PictureMemory, Shot
+from control.camera_memory import Picture, PictureMemory
+from control.picture_view import PictureView
 
 # Cameras warm up for seconds, and a busy machine takes seconds to import their drivers.
 _CONNECT_LIMIT_S = 90.0
@@ -75,29 +75,27 @@ def config_of(camera: Any) -> CameraConfig | None:
     return config if isinstance(config, CameraConfig) else None
 
 
-class CameraProxy(Camera):  # type: ignore[misc]
+class CameraProxy(PictureView, Camera):  # type: ignore[misc]
     """Stands for a camera in a robot's `cameras`; its pictures come from shared memory.
 
-    All three ways to read give the newest picture at once, read before or not, however old it is: what a frame
-    repeats or holds too long is noted by whoever records it. `connect` waits for the first picture.
+    All ways to read give the newest picture at once, read before or not, however old it is: what a frame repeats or
+    holds too long is noted by whoever records it. `connect` waits for the first picture.
 
     Attributes:
-        target: where `read_latest` copies the picture to, uint8 of shape (height, width, 3); the array is handed out.
-        latches: `read_latest` only notes which picture it is, and `fill` copies it, when there is more time.
-        shot: which picture was copied last; None before the first.
+        views: what the loop takes of it: its pictures, and its depth if it has any.
     """
 
-    def __init__(self, name: str, config: CameraConfig, camera: Camera, memory: PictureMemory) -> None:
-        super().__init__(config)
-        self.config, self.name = config, name
+    def __init__(
+        self, name: str, config: CameraConfig, camera: Camera, memory: PictureMemory, depth: PictureMemory | None = None
+    ) -> None:
+        Camera.__init__(self, config)
+        PictureView.__init__(self, name, memory)
+        self.config = config
         # A rotated camera has other numbers than its configuration.
         self.width, self.height, self.fps = camera.width, camera.height, camera.fps
-        self.own = np.zeros(memory.shape, np.uint8)
-        self.target: Picture = self.own
-        self.latches = False
-        self.shot: Shot | None = None
-        self._memory = memory
-        self._latched_seq = 0
+        self.use_rgb, self.use_depth = True, depth is not None
+        self._depth = None if depth is None else PictureView(f"{name}, depth", depth)
+        self.views: tuple[PictureView, ...] = (self,) if self._depth is None else (self, self._depth)
         self._connected = False
 
     def __str__(self) -> str:
@@ -131,28 +129,6 @@ class CameraProxy(Camera):  # type: ignore[misc]
         """The driver itself is closed by its process."""
         self._connected = False
 
-    def read_latest(self, max_age_ms: int = 500) -> Picture:
-        """The newest picture, at once.
-
-        Raises:
-            RuntimeError: there is none yet.
-            OSError: as `PictureMemory.read_newest`.
-        """
-        self._latched_seq = self._memory.newest_seq
-        if not self._latched_seq:
-            raise RuntimeError(f"camera {self.name} has delivered no picture yet; connect it first")
-        if not self.latches:
-            self.fill()
-        return self.target
-
-    def fill(self) -> None:
-        """Copy the picture that `read_latest` noted; a newer one, if that was overwritten meanwhile.
-
-        Raises:
-            OSError: as `PictureMemory.read_newest`.
-        """
-        self.shot = self._memory.read_newest(self.target, self._latched_seq)
-
     def read(self) -> Picture:
         """As `read_latest`."""
         return self.read_latest()
@@ -160,6 +136,24 @@ class CameraProxy(Camera):  # type: ignore[misc]
     def async_read(self, timeout_ms: float = 200) -> Picture:
         """As `read_latest`."""
         return self.read_latest()
+
+    def read_latest_depth(self, max_age_ms: int = 500) -> Picture:
+        """The newest depth map, uint16 millimetres of shape (height, width, 1), as `read_latest`.
+
+        Raises:
+            RuntimeError: the camera has no depth, or none yet.
+        """
+        if self._depth is None:
+            raise RuntimeError(f"camera {self.name} delivers no depth; set its use_depth to true")
+        return self._depth.read_latest()
+
+    def read_depth(self, timeout_ms: int = 200) -> Picture:
+        """As `read_latest_depth`."""
+        return self.read_latest_depth()
+
+    def async_read_depth(self, timeout_ms: float = 200) -> Picture:
+        """As `read_latest_depth`."""
+        return self.read_latest_depth()
 
 
 def _named(name: str) -> Any:

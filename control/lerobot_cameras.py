@@ -28,18 +28,19 @@ def take_cameras(robot: Any, timing: TimingFlags, link: Link) -> tuple[dict[str,
                 found[id(camera)] = (name, camera)
     specs: list[CameraSpec] = []
     for name, camera in found.values():
-        if getattr(camera, "use_depth", False):
-            raise UsageError(
-                f"camera {name} delivers depth, which onbeat cannot record yet; set its use_depth to false"
-            )
+        if not getattr(camera, "use_rgb", True):
+            raise UsageError(f"camera {name} delivers depth alone, expected pictures as well; set its use_rgb to true")
         try:
-            specs.append(CameraSpec(_unique(name, specs), encode(config_of(camera)), camera.height, camera.width))
+            config, depth = encode(config_of(camera)), bool(getattr(camera, "use_depth", False))
+            specs.append(CameraSpec(_unique(name, specs), config, camera.height, camera.width, depth))
         except TypeError as error:
             raise UsageError(f"camera {name}: {error}") from error
     cpus = others_cpus(timing)
     cameras = CameraSet(specs, link, None if cpus is None else sorted(cpus))
     proxies = {
-        key: CameraProxy(spec.name, config_of(camera), camera, cameras.memories[spec.name])
+        key: CameraProxy(
+            spec.name, config_of(camera), camera, cameras.memories[spec.name], cameras.depths.get(spec.name)
+        )
         for (key, (_, camera)), spec in zip(found.items(), specs, strict=True)
     }
     for holder in holders:

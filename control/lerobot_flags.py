@@ -13,7 +13,6 @@ from typing import Any
 from control.config import DatasetFlags, RecordConfig
 from control.guarded import OwnRobotFlags
 from transport import flags
-from transport.dataset_spec import OptionValue
 from transport.errors import UsageError
 
 _SECTIONS = ("robot", "teleop")
@@ -24,37 +23,8 @@ _IGNORED = "ignored"
 
 
 # Metadata of lerobot-record's flags that mean nothing here; their default None shows that they were not given.
-_NO_DEPTH = {_IGNORED: "depth cameras are not recorded yet"}
 _NO_IMAGE_FILES = {_IGNORED: "no picture is written to a file of its own"}
 _OWN_WRITER = {_IGNORED: "encoding runs beside the recording, in the writer, always"}
-
-
-@dataclass
-class IgnoredDepthEncoder:
-    # Ignored: depth cameras are not recorded yet.
-    vcodec: str | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    pix_fmt: str | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    g: int | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    crf: float | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    preset: str | int | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    fast_decode: int | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    video_backend: str | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    extra_options: dict[str, OptionValue] | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    depth_min: float | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    depth_max: float | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    shift: float | None = field(default=None, metadata=_NO_DEPTH)
-    # Ignored.
-    use_log: bool | None = field(default=None, metadata=_NO_DEPTH)
 
 
 @dataclass
@@ -81,8 +51,6 @@ class RobotDatasetFlags(DatasetFlags):
     streaming_encoding: bool | None = field(default=None, metadata=_OWN_WRITER)
     # Ignored: encoding runs beside the recording, in the writer, always.
     encoder_queue_maxsize: int | None = field(default=None, metadata=_OWN_WRITER)
-    # Ignored: depth cameras are not recorded yet.
-    depth_encoder: IgnoredDepthEncoder = field(default_factory=IgnoredDepthEncoder)
 
 
 @dataclass

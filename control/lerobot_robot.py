@@ -79,11 +79,12 @@ class RobotSource:
         self._wanted.prime(teleop.get_action)
         self._sent.prime(dict)
         # Which of the robot's pictures are a camera's, whatever the robot calls them.
-        self._keys = {key: proxy for key, value in first.items() for proxy in cameras.values() if value is proxy.target}
-        self._cameras = {key: CameraAccount(key, proxy, limits) for key, proxy in self._keys.items()}
+        views = [view for proxy in cameras.values() for view in proxy.views]
+        self._keys = {key: view for key, value in first.items() for view in views if value is view.target}
+        self._cameras = {key: CameraAccount(key, view, limits) for key, view in self._keys.items()}
         self._is_unitree = robot.name == "unitree_g1"
-        for proxy in self._keys.values():
-            proxy.latches = not (pipelines.look_at_pictures or self._is_unitree)
+        for view in self._keys.values():
+            view.latches = not (pipelines.look_at_pictures or self._is_unitree)
         self._sent_names = tuple(name for name, kind in robot.action_features.items() if kind is float)
         self.schema = Schema(streams_of(features), self._telemetry())
         self._targets = [
@@ -106,14 +107,14 @@ class RobotSource:
         self._fill(draft, build_dataset_frame(self._features, observation, prefix=OBS_STR))
 
     def tick(self, draft: Draft) -> Outcome:
-        for proxy, picture in zip(self._targets, draft.pictures, strict=True):
-            if proxy is not None:
-                proxy.target = picture
+        for view, picture in zip(self._targets, draft.pictures, strict=True):
+            if view is not None:
+                view.target = picture
         try:
             return self._tick(draft)
         finally:
-            for proxy in self._keys.values():
-                proxy.target = proxy.own
+            for view in self._keys.values():
+                view.target = view.own
 
     def _tick(self, draft: Draft) -> Outcome:
         now_ns = self._clock.now_ns
@@ -166,7 +167,7 @@ class RobotSource:
         """Read the state and take the newest pictures, these also when the state cannot be read."""
         observation: dict[str, Any] = self._state.get(self._robot.get_observation)
         if self._state.failed:
-            observation |= {key: proxy.read_latest() for key, proxy in self._keys.items()}
+            observation |= {key: view.read_latest() for key, view in self._keys.items()}
         return observation
 
     def _decide(self, observation: dict[str, Any]) -> tuple[Any, Any]:
@@ -178,9 +179,9 @@ class RobotSource:
         return stored, self._pipelines.robot_action((stored, observation))
 
     def _fill_pictures(self) -> None:
-        for proxy in self._keys.values():
-            if proxy.latches:
-                proxy.fill()
+        for view in self._keys.values():
+            if view.latches:
+                view.fill()
 
     def _fill(self, draft: Draft, frame: Mapping[str, Any]) -> None:
         for key in self._row_keys:
@@ -190,10 +191,10 @@ class RobotSource:
             picture = frame[stream.key]
             if picture is target:
                 continue
-            if picture.shape != stream.shape or picture.dtype != np.uint8:
+            if picture.shape != stream.shape or picture.dtype != stream.dtype:
                 raise SourceError(
                     f"{stream.key}: a picture of shape {picture.shape} and dtype {picture.dtype} found, expected "
-                    f"{stream.shape} and uint8"
+                    f"{stream.shape} and {stream.dtype}"
                 )
             np.copyto(target, picture)
 
@@ -221,5 +222,8 @@ def streams_of(features: Mapping[str, Mapping[str, Any]]) -> tuple[Stream, ...]:
 def _stream(key: str, feature: Mapping[str, Any]) -> Stream:
     shape: Sequence[int] = tuple(feature["shape"])
     if feature["dtype"] == "video":
+        if (feature.get("info") or {}).get("is_depth_map"):
+            # Every camera of lerobot's delivers whole millimetres.
+            return Stream(key, "uint16", tuple(shape), Kind.DEPTH, HWC)
         return Stream(key, "uint8", tuple(shape), Kind.VIDEO, HWC)
     return Stream(key, feature["dtype"], tuple(shape), names=tuple(feature["names"]))

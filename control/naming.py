@@ -56,6 +56,7 @@ def supervisor_settings(config: RecordConfig, now: datetime) -> SupervisorSettin
         root=root,
         resume=config.resume,
         rgb_encoder=dataset.rgb_encoder,
+        depth_encoder=dataset.depth_encoder,
         encoder_threads=dataset.encoder_threads,
         allow_slow_encoder=writer.allow_slow,
         keep_journal=writer.keep_journal,

@@ -136,7 +136,8 @@ class Bench:
 
     def _root(self) -> Path:
         root = self.folder / "dataset"
-        shutil.rmtree(root, ignore_errors=True)
+        for folder in (root, root.with_name(f"{root.name}.onbeat")):
+            shutil.rmtree(folder, ignore_errors=True)
         return root
 
     def _since(self) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from transport.errors import UsageError
 
@@ -30,6 +30,7 @@ _FILE_OPTION = re.compile(
 class EncoderSpec:
     """LeRobot's `RGBEncoderConfig`, field for field (lerobot 0.6, lerobot/configs/video.py), importable without it."""
 
+    flag: ClassVar[str] = "--dataset.rgb_encoder"
     # Video codec: h264, hevc, libsvtav1, libaom-av1 or a hardware encoder; "auto" measures what this machine has.
     vcodec: str = "libsvtav1"
     # Pixel format of the video.
@@ -46,6 +47,27 @@ class EncoderSpec:
     video_backend: str = "pyav"
     # Further codec options, for example '{tune: film}'.
     extra_options: dict[str, OptionValue] = field(default_factory=dict)
+
+
+@dataclass
+class DepthEncoderSpec(EncoderSpec):
+    """LeRobot's `DepthEncoderConfig`: depth is stored in 12 bits, on a logarithmic scale as a rule."""
+
+    flag: ClassVar[str] = "--dataset.depth_encoder"
+    # Video codec; it must take pix_fmt.
+    vcodec: str = "hevc"
+    # Pixel format of the video; only gray12le.
+    pix_fmt: str = "gray12le"
+    # Further codec options; by default nothing of the 12 bits is lost.
+    extra_options: dict[str, OptionValue] = field(default_factory=lambda: {"x265-params": "lossless=1"})
+    # Metres that are stored as the least value.
+    depth_min: float = 0.01
+    # Metres that are stored as the greatest value.
+    depth_max: float = 10.0
+    # Metres added before the logarithm is taken.
+    shift: float = 3.5
+    # Logarithmic steps, fine near the camera; false: all alike.
+    use_log: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,7 @@ class DatasetSpec:
         fps: whole frames per second.
         robot_type: LeRobot's `robot_type`, or None.
         rgb_encoder: how cameras are encoded.
+        depth_encoder: how depth is.
         encoder_threads: threads for each encoder; None leaves it to the codec.
         allow_slow_encoder: record although the codec cannot keep up with the load on this machine.
         keep_journal: keep the journals of committed episodes beside the dataset.
@@ -92,6 +115,7 @@ class DatasetSpec:
     resume: bool = False
     robot_type: str | None = None
     rgb_encoder: EncoderSpec = field(default_factory=EncoderSpec)
+    depth_encoder: DepthEncoderSpec = field(default_factory=DepthEncoderSpec)
     encoder_threads: int | None = None
     allow_slow_encoder: bool = False
     keep_journal: bool = False
@@ -115,12 +139,21 @@ class DatasetSpec:
                 "--dataset.encoder_threads"
             )
         _check_encoder(self.rgb_encoder)
+        _check_encoder(self.depth_encoder)
+        _check_depth(self.depth_encoder)
+
+    def encoder(self, *, depth: bool) -> EncoderSpec:
+        """How a video stream is encoded, or a depth stream."""
+        return self.depth_encoder if depth else self.rgb_encoder
 
     def to_wire(self) -> dict[str, Any]:
-        """Fields by name; `upload` only where there is one, so that versions without it understand everything else."""
+        """Fields by name; `upload` only where there is one, and `depth_encoder` where it is not LeRobot's own, so that
+        versions without them understand everything else."""
         value = asdict(self)
         if self.upload is None:
             del value["upload"]
+        if self.depth_encoder == DepthEncoderSpec():
+            del value["depth_encoder"]
         return value
 
     @classmethod
@@ -131,14 +164,15 @@ class DatasetSpec:
             UsageError: a field is missing, unknown or of another type.
         """
         if isinstance(value, Mapping):
-            value = {"upload": None, **value}
+            value = {"upload": None, "depth_encoder": asdict(DepthEncoderSpec()), **value}
         found = _checked(value, _SPEC_TYPES, "dataset")
-        encoder = _checked(found["rgb_encoder"], _ENCODER_TYPES, "rgb_encoder")
+        encoder = EncoderSpec(**_checked(found["rgb_encoder"], _ENCODER_TYPES, "rgb_encoder"))
+        depth = DepthEncoderSpec(**_checked(found["depth_encoder"], _DEPTH_TYPES, "depth_encoder"))
         upload = None
         if found["upload"] is not None:
             fields_of_upload = _checked(found["upload"], _UPLOAD_TYPES, "upload")
             upload = UploadSpec(fields_of_upload["private"], tuple(fields_of_upload["tags"]))
-        return cls(**{**found, "rgb_encoder": EncoderSpec(**encoder), "upload": upload})
+        return cls(**{**found, "rgb_encoder": encoder, "depth_encoder": depth, "upload": upload})
 
 
 _OPTIONAL_TEXT, _OPTIONAL_INT = (str, type(None)), (int, type(None))
@@ -149,6 +183,7 @@ _SPEC_TYPES: dict[str, tuple[type, ...]] = {
     "resume": (bool,),
     "robot_type": _OPTIONAL_TEXT,
     "rgb_encoder": (dict,),
+    "depth_encoder": (dict,),
     "encoder_threads": _OPTIONAL_INT,
     "allow_slow_encoder": (bool,),
     "keep_journal": (bool,),
@@ -165,9 +200,17 @@ _ENCODER_TYPES: dict[str, tuple[type, ...]] = {
     "video_backend": (str,),
     "extra_options": (dict,),
 }
+_DEPTH_TYPES: dict[str, tuple[type, ...]] = {
+    **_ENCODER_TYPES,
+    "depth_min": (int, float),
+    "depth_max": (int, float),
+    "shift": (int, float),
+    "use_log": (bool,),
+}
 assert set(_SPEC_TYPES) == {f.name for f in fields(DatasetSpec)}
 assert set(_UPLOAD_TYPES) == {f.name for f in fields(UploadSpec)}
 assert set(_ENCODER_TYPES) == {f.name for f in fields(EncoderSpec)}
+assert set(_DEPTH_TYPES) == {f.name for f in fields(DepthEncoderSpec)}
 
 
 def _check_text(text: str, name: str, limit: int) -> None:
@@ -178,7 +221,7 @@ def _check_text(text: str, name: str, limit: int) -> None:
 
 
 def _check_encoder(spec: EncoderSpec) -> None:
-    flag = "rgb_encoder"
+    flag = spec.flag.removeprefix("--dataset.")
     for name in ("vcodec", "pix_fmt", "video_backend"):
         _check_text(getattr(spec, name), f"{flag}.{name}", _MAX_TEXT)
     if isinstance(spec.preset, str):
@@ -201,6 +244,16 @@ def _check_encoder(spec: EncoderSpec) -> None:
                 f"--dataset.{flag}.extra_options: {key}={str(value)[:_MAX_TEXT]} names a file, which an encoder must "
                 "not; leave it out"
             )
+
+
+def _check_depth(spec: DepthEncoderSpec) -> None:
+    values = (spec.depth_min, spec.depth_max, spec.shift)
+    scale = spec.depth_min + spec.shift if spec.use_log else 1.0
+    if not (all(map(math.isfinite, values)) and 0 <= spec.depth_min < spec.depth_max and scale > 0):
+        raise UsageError(
+            f"{spec.flag}.depth_min={spec.depth_min:g} .depth_max={spec.depth_max:g} .shift={spec.shift:g} found, "
+            "expected metres with 0 <= depth_min < depth_max, and for a logarithm depth_min + shift above 0"
+        )
 
 
 def _checked(value: object, types: Mapping[str, tuple[type, ...]], what: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import av
 from av.codec.codec import UnknownCodecError as _NoSuchCodec
 from av.codec.context import Flags
 
-from transport.dataset_spec import EncoderSpec
+from transport.dataset_spec import DepthEncoderSpec, EncoderSpec
 from writer.errors import UnknownCodecError
 
 # LeRobot's order of preference (lerobot.configs.video.HW_VIDEO_CODECS).
@@ -41,7 +41,6 @@ _X265_MIN_WIDTH = 64
 # Options that are themselves lists of `key=value` joined by colons.
 _LISTS = frozenset(["svtav1-params", "x264-params", "x265-params"])
 _INTEGERS, _FRACTIONS = ("INT", "INT64", "UINT64"), ("FLOAT", "DOUBLE")
-_FLAG = "--dataset.rgb_encoder"
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,21 @@ def resolve(spec: EncoderSpec, encoder_threads: int | None = None) -> ResolvedCo
     name = _ALIASES.get(spec.vcodec, spec.vcodec)
     if name not in (*SOFTWARE_CODECS, *HARDWARE_CODECS) or not _exists(name):
         raise UnknownCodecError(
-            f"codec {spec.vcodec!r} found, expected one of {', '.join(openable_codecs())}; set {_FLAG}.vcodec"
+            f"codec {spec.vcodec!r} found, expected one of {', '.join(openable_codecs())}; set {spec.flag}.vcodec"
         )
     if spec.video_backend != "pyav":
-        raise UnknownCodecError(f"{_FLAG}.video_backend={spec.video_backend} found, expected pyav")
+        raise UnknownCodecError(f"{spec.flag}.video_backend={spec.video_backend} found, expected pyav")
     if spec.g is not None and spec.g < 1:
-        raise UnknownCodecError(f"{_FLAG}.g={spec.g} found, expected at least 1 frame from key frame to key frame")
+        raise UnknownCodecError(f"{spec.flag}.g={spec.g} found, expected at least 1 frame from key frame to key frame")
     preset = _SVTAV1_DEFAULT_PRESET if spec.preset is None and name == "libsvtav1" else spec.preset
     filled = replace(spec, vcodec=name, preset=preset, extra_options=dict(spec.extra_options))
-    _check_pix_fmt(name, spec.pix_fmt)
+    _check_pix_fmt(name, spec)
     options = lerobot_options(filled, encoder_threads)
     _check_options(name, filled, options)
     low_latency = _low_latency(name, options, filled.extra_options)
+    if isinstance(spec, DepthEncoderSpec):
+        # lerobot could not merge a depth video of its own behind one without B-frames: only x265's voice is lowered.
+        low_latency = {key: text for key, text in low_latency.items() if key == "x265-params"}
     codec = ResolvedCodec(name, spec.pix_fmt, _merged(name, options, filled, low_latency), low_latency, filled)
     try:
         open_encoder(codec, 320, 240, 30)
@@ -93,7 +95,7 @@ def resolve(spec: EncoderSpec, encoder_threads: int | None = None) -> ResolvedCo
             raise
         raise UnknownCodecError(
             f"codec {name} does not open on this machine, expected one of {', '.join(openable_codecs())}; "
-            f"set {_FLAG}.vcodec"
+            f"set {spec.flag}.vcodec"
         ) from error
     return codec
 
@@ -147,12 +149,12 @@ def open_encoder(codec: ResolvedCodec, width: int, height: int, fps: int) -> av.
         reason = error.strerror if isinstance(error, av.FFmpegError) else str(error)
         raise UnknownCodecError(
             f"{codec.name} refuses {width}x{height} {codec.pix_fmt} at {fps} fps with {given} ({reason}); "
-            f"correct {_FLAG}.*"
+            f"correct {codec.spec.flag}.*"
         ) from error
     # avcodec_open2 leaves what nobody understood; dropping it silently would record options that had no effect.
     if context.options:
         raise UnknownCodecError(
-            f"{codec.name} does not know the options {', '.join(sorted(context.options))}; correct {_FLAG}.*"
+            f"{codec.name} does not know the options {', '.join(sorted(context.options))}; correct {codec.spec.flag}.*"
         )
     return context
 
@@ -166,20 +168,23 @@ def check_size(codec: ResolvedCodec, width: int, height: int) -> None:
     if codec.name == "libsvtav1" and min(width, height) < _SVTAV1_MIN_PIXELS:
         raise UnknownCodecError(
             f"libsvtav1 takes pictures from {_SVTAV1_MIN_PIXELS}x{_SVTAV1_MIN_PIXELS}, {width}x{height} found; "
-            f"set {_FLAG}.vcodec=h264"
+            f"set {codec.spec.flag}.vcodec=h264"
         )
     if codec.name == "hevc" and width < _X265_MIN_WIDTH:
         raise UnknownCodecError(
-            f"hevc takes pictures from {_X265_MIN_WIDTH} columns, {width}x{height} found; set {_FLAG}.vcodec=h264"
+            f"hevc takes pictures from {_X265_MIN_WIDTH} columns, {width}x{height} found; use wider ones"
+            + ("" if isinstance(codec.spec, DepthEncoderSpec) else f" or set {codec.spec.flag}.vcodec=h264")
         )
     if codec.name in ("libsvtav1", "libaom-av1"):
+        return
+    if isinstance(codec.spec, DepthEncoderSpec):
         return
     chroma = av.VideoFormat(codec.pix_fmt, 2, 2).components[1]
     odd_width, odd_height = chroma.width == 1 and width % 2, chroma.height == 1 and height % 2
     if odd_width or odd_height:
         raise UnknownCodecError(
             f"{codec.name} with {codec.pix_fmt} takes even sizes, {width}x{height} found; "
-            f"set {_FLAG}.pix_fmt=yuv444p or {_FLAG}.vcodec=libsvtav1"
+            f"set {codec.spec.flag}.pix_fmt=yuv444p or {codec.spec.flag}.vcodec=libsvtav1"
         )
 
 
@@ -207,12 +212,17 @@ def _exists(name: str) -> bool:
     return True
 
 
-def _check_pix_fmt(name: str, pix_fmt: str) -> None:
+def _check_pix_fmt(name: str, spec: EncoderSpec) -> None:
     formats = [f.name for f in av.Codec(name, "w").video_formats or ()]
-    colour = [f for f in formats if len(av.VideoFormat(f).components) >= 3]
-    if pix_fmt not in colour:
+    if isinstance(spec, DepthEncoderSpec):
+        # lerobot writes and reads depth in this form only, whatever its flag says.
+        takes = [f for f in formats if f == DepthEncoderSpec.pix_fmt]
+    else:
+        takes = [f for f in formats if len(av.VideoFormat(f).components) >= 3]
+    if spec.pix_fmt not in takes:
         raise UnknownCodecError(
-            f"pixel format {pix_fmt!r} found, {name} takes {', '.join(colour)}; set {_FLAG}.pix_fmt"
+            f"pixel format {spec.pix_fmt!r} found, {name} takes {', '.join(takes) or 'none that fits'}; "
+            f"set {spec.flag}.pix_fmt or .vcodec"
         )
 
 
@@ -240,7 +250,7 @@ def _check_options(name: str, spec: EncoderSpec, options: Mapping[str, str]) -> 
             continue
         else:
             expected = f"one of {', '.join(choices)}"
-        raise UnknownCodecError(f"{name}: {key}={text} found, expected {expected}; correct {_FLAG}.*")
+        raise UnknownCodecError(f"{name}: {key}={text} found, expected {expected}; correct {spec.flag}.*")
 
 
 def _low_latency(name: str, options: Mapping[str, str], extra: Mapping[str, object]) -> dict[str, str]:

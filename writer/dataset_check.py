@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transport.dataset_spec import DatasetSpec
+from transport.dataset_spec import DatasetSpec, DepthEncoderSpec
 from transport.errors import UsageError
 from transport.schema import Kind, Schema
 from writer.errors import DatasetMismatchError
@@ -72,7 +72,22 @@ def compare(root: Path, spec: DatasetSpec, schema: Schema) -> ResumePoint | None
     if codec is not None and spec.rgb_encoder.vcodec != "auto":
         _compare(root, "codec", codec, canonical_codec(spec.rgb_encoder.vcodec), "--dataset.rgb_encoder.vcodec")
         _compare(root, "pixel format", pix_fmt, spec.rgb_encoder.pix_fmt, "--dataset.rgb_encoder.pix_fmt")
+    _compare_depth(root, info["features"], spec.depth_encoder)
     return ResumePoint(int(info["total_episodes"]), int(info["total_frames"]), codec, pix_fmt)
+
+
+def _compare_depth(root: Path, features: Mapping[str, Any], spec: DepthEncoderSpec) -> None:
+    """One camera's depth is decoded with one scale, whichever session it is of."""
+    for feature in features.values():
+        info = feature.get("info") or {}
+        if not info.get("is_depth_map") or not info.get("video.codec"):
+            continue
+        codecs = canonical_codec(info["video.codec"]), canonical_codec(spec.vcodec)
+        _compare(root, "depth codec", *codecs, f"{spec.flag}.vcodec")
+        for name in ("depth_min", "depth_max", "shift", "use_log"):
+            found = info.get(f"video.{name}")
+            if found is not None:
+                _compare(root, name, found, getattr(spec, name), f"{spec.flag}.{name}")
 
 
 def canonical_codec(vcodec: str) -> str:

@@ -13,13 +13,15 @@ import time
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import av
-import numpy as np
 from numpy.typing import NDArray
 
+from transport.dataset_spec import DepthEncoderSpec
 from writer.codecs import ResolvedCodec, open_encoder
 from writer.convert import Converter
+from writer.depth import DepthConverter
 from writer.episode import Packet
 from writer.errors import EncoderError
 
@@ -39,7 +41,7 @@ class _Start:
 @dataclass(frozen=True, slots=True)
 class _Picture:
     frame_index: int
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,12 @@ class CameraEncoder:
         """Open an encoder whose first picture, a key frame, is the episode's `first_frame_index`."""
         self._work.put(_Start(width, height, fps, codec, first_frame_index))
 
-    def put(self, frame_index: int, picture: NDArray[np.uint8]) -> None:
-        """Hand over the next picture: shape (height, width, 3), uint8; its memory is kept until `consumed`."""
+    def put(self, frame_index: int, picture: NDArray[Any]) -> None:
+        """Hand over the next picture; its memory is kept until `consumed`.
+
+        Args:
+            picture: shape (height, width, 3), uint8; for a depth encoder (height, width, 1), uint16 or float32.
+        """
         self._work.put(_Picture(frame_index, picture))
 
     def flush(self, limit_s: float = 60.0) -> None:
@@ -138,7 +144,7 @@ class _Run:
         self._key = key
         self._on_packets = on_packets
         self._context = open_encoder(start.codec, start.width, start.height, start.fps)
-        self._convert = Converter(start.width, start.height, start.codec.pix_fmt)
+        self._convert = converter(start.codec, start.width, start.height)
         self._next_index = start.first_frame_index
         self._told = False
 
@@ -160,6 +166,13 @@ class _Run:
         extradata = None if self._told else self._context.extradata or b""
         self._told = True
         self._on_packets(self._key, extradata, packets)
+
+
+def converter(codec: ResolvedCodec, width: int, height: int) -> Callable[[NDArray[Any]], av.VideoFrame]:
+    """What turns pictures of this size into what the codec takes."""
+    if isinstance(codec.spec, DepthEncoderSpec):
+        return DepthConverter(width, height, codec.spec)
+    return Converter(width, height, codec.pix_fmt)
 
 
 def _packet(packet: av.Packet) -> Packet:

@@ -32,8 +32,10 @@ class Session:
     """A session that was accepted.
 
     Attributes:
+        codec: of video streams.
         key: the recorder's public key, empty where no keys are used.
         remark: what the recorder should know of its upload beforehand.
+        depth_codec: of depth streams; None without any.
     """
 
     session_id: str
@@ -44,6 +46,12 @@ class Session:
     codec: ResolvedCodec
     key: str = ""
     remark: str = ""
+    depth_codec: ResolvedCodec | None = None
+
+    @property
+    def codecs(self) -> dict[Kind, ResolvedCodec]:
+        """By the kind of the stream."""
+        return {Kind.VIDEO: self.codec, **({} if self.depth_codec is None else {Kind.DEPTH: self.depth_codec})}
 
     @property
     def folder(self) -> SessionDir:
@@ -64,8 +72,8 @@ class Session:
         if Schema.from_wire(hello.schema) != self.schema:
             raise UsageError("the session was begun with other streams; start a new session")
         spec = DatasetSpec.from_wire(hello.dataset)
-        # The codec may have been chosen here.
-        if replace(spec, rgb_encoder=self.spec.rgb_encoder) != self.spec:
+        # The codec may have been chosen here, and presets filled in.
+        if replace(spec, rgb_encoder=self.spec.rgb_encoder, depth_encoder=self.spec.depth_encoder) != self.spec:
             raise UsageError("the session was begun for another dataset; start a new session")
 
 
@@ -104,9 +112,6 @@ def consider(hello: Hello, base: Path | None, key: str = "", *, may_upload: bool
     schema = Schema.from_wire(hello.schema)
     _check_sizes(schema)
     spec = DatasetSpec.from_wire(hello.dataset)
-    depth = [stream.key for stream in schema.pictures if stream.kind is Kind.DEPTH]
-    if depth:
-        raise UsageError(f"{depth[0]} is a depth stream, which this version cannot encode yet; leave it out")
     root = _root(spec, base)
     taken_up = again(root, hello.session_id)
     if taken_up is not None:
@@ -115,10 +120,11 @@ def consider(hello: Hello, base: Path | None, key: str = "", *, may_upload: bool
     complete_interrupted(root)
     dataset_check.check(root, spec, schema)
     remark = "" if spec.upload is None else _check_upload(spec, root, may_upload=may_upload)
-    cameras = schema.pictures
+    depth_codec = _depth_codec(schema, spec)
+    cameras = [stream for stream in schema.pictures if stream.kind is Kind.VIDEO]
     if not cameras:
         codec = codecs.resolve(replace_auto(spec).rgb_encoder, spec.encoder_threads)
-        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec, key, remark)
+        return Session(hello.session_id, hello.owner, schema, replace_auto(spec), root, codec, key, remark, depth_codec)
     largest = max(cameras, key=lambda stream: stream.width * stream.height)
     if spec.rgb_encoder.vcodec == "auto":
         chosen = codec_check.choose_auto(largest.width, largest.height, spec.fps, len(cameras))
@@ -129,7 +135,18 @@ def consider(hello: Hello, base: Path | None, key: str = "", *, may_upload: bool
     if not spec.allow_slow_encoder:
         codec_check.check_sustainable(codec, largest.width, largest.height, spec.fps, len(cameras))
     spec = replace(spec, rgb_encoder=codec.spec)
-    return Session(hello.session_id, hello.owner, schema, spec, root, codec, key, remark)
+    return Session(hello.session_id, hello.owner, schema, spec, root, codec, key, remark, depth_codec)
+
+
+def _depth_codec(schema: Schema, spec: DatasetSpec) -> ResolvedCodec | None:
+    """Depth is encoded beside the cameras; how fast is not measured."""
+    depth = [stream for stream in schema.pictures if stream.kind is Kind.DEPTH]
+    if not depth:
+        return None
+    codec = codecs.resolve(spec.depth_encoder, spec.encoder_threads)
+    for stream in depth:
+        codecs.open_encoder(codec, stream.width, stream.height, spec.fps)
+    return codec
 
 
 def again(root: Path, session_id: str) -> Session | None:
@@ -139,7 +156,9 @@ def again(root: Path, session_id: str) -> Session | None:
         return None
     spec = DatasetSpec.from_wire(agreed["spec"])
     codec = codecs.resolve(spec.rgb_encoder, spec.encoder_threads)
-    return Session(session_id, agreed["owner"], Schema.from_wire(agreed["schema"]), spec, root, codec, agreed["key"])
+    schema = Schema.from_wire(agreed["schema"])
+    depth_codec = _depth_codec(schema, spec)
+    return Session(session_id, agreed["owner"], schema, spec, root, codec, agreed["key"], depth_codec=depth_codec)
 
 
 def replace_auto(spec: DatasetSpec) -> DatasetSpec:

@@ -24,6 +24,7 @@ from pathlib import Path
 from mcap.writer import CompressionType, IndexType, Writer
 
 from transport.records import EpisodeEnded, Verdict
+from transport.schema import Kind
 from writer.episode import Packet
 from writer.journal_format import (
     EVENT,
@@ -143,7 +144,7 @@ class JournalWriter:
         self._writer.add_message(self._events, 0, EVENT.pack(seq, event.kind) + event.pack(), 0)
 
     def _register(self, header: JournalHeader) -> None:
-        writer, schema, encoder = self._writer, header.typed_schema, header.typed_spec.rgb_encoder
+        writer, schema, spec = self._writer, header.typed_schema, header.typed_spec
         described = writer.register_schema("onbeat.Header", "jsonschema", b'{"type": "object"}')
         topic = writer.register_channel(HEADER_TOPIC, HEADER_ENCODING, described)
         dtype = json.dumps(row_dtype(schema).descr).encode()
@@ -153,6 +154,7 @@ class JournalWriter:
         self._events = writer.register_channel(EVENTS_TOPIC, EVENT_ENCODING, described)
         described = writer.register_schema("onbeat.Packet", "x-text", b"int64 pts, int64 dts, uint8 key, packet")
         for stream in schema.pictures:
+            encoder = spec.encoder(depth=stream.kind is Kind.DEPTH)
             about = {
                 "codec": encoder.vcodec,
                 "pix_fmt": encoder.pix_fmt,

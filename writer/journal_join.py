@@ -14,10 +14,14 @@ from typing import overload
 import numpy as np
 
 from transport.records import EpisodeEnded, Verdict
+from transport.schema import Kind
 from writer.episode import FinishedEpisode, Packet, VideoTrack
 from writer.errors import JournalError
 from writer.journal_format import JournalHeader
 from writer.journal_read import PacketRef, Row, Segment
+
+# Frames that x264 and x265 decode ahead, with B-frames that refer to each other.
+_MOST_REORDERED = 2
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,14 @@ class StoredPackets(Sequence[Packet]):
     """Packets that are read from their segments when they are asked for.
 
     Decoding times are made anew, since those of two segments need not fit together (and x265 gives any number for
-    an episode shorter than its reordering).
+    an episode shorter than its reordering). They begin as early as the encoder's own, which is what lerobot's videos
+    have: it concatenates videos only if each begins where the one before ends.
     """
 
     def __init__(self, refs: Sequence[PacketRef]) -> None:
         self._refs = refs
-        self._dts = decoding_times([ref.pts for ref in refs])
+        ahead = refs[0].pts - refs[0].dts if refs else 0
+        self._dts = decoding_times([ref.pts for ref in refs], min(ahead, _MOST_REORDERED))
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -99,9 +105,10 @@ class StoredPackets(Sequence[Packet]):
         return Packet(ref.pts, self._dts[index], ref.is_key, data)
 
 
-def decoding_times(pts: Sequence[int]) -> range:
-    """Times for packets in decoding order: one a tick, as late as presentation allows."""
+def decoding_times(pts: Sequence[int], least_delay: int = 0) -> range:
+    """Times for packets in decoding order: one a tick, as late as presentation and `least_delay` allow."""
     delay = max((index - time for index, time in enumerate(pts)), default=0)
+    delay = max(delay, least_delay) if pts else 0
     return range(-delay, len(pts) - delay)
 
 
@@ -164,7 +171,7 @@ def to_finished(joined: JoinedEpisode, closing: EpisodeEnded | None = None) -> F
         refs = joined.packets[stream.key][: ended.frames]
         if max((ref.pts for ref in refs), default=-1) >= ended.frames:
             raise JournalError(f"{what} cannot be cut after {ended.frames} frames: {stream.key} decodes past it")
-        encoder = spec.rgb_encoder
+        encoder = spec.encoder(depth=stream.kind is Kind.DEPTH)
         videos[stream.key] = VideoTrack(
             encoder.vcodec,
             encoder.pix_fmt,

@@ -77,7 +77,7 @@ def stage_episode(
     _note_depth_units(meta, episode.schema)
     # lerobot hands libav's log back to libav each time it probes a file; a line per opened decoder helps nobody.
     av.logging.set_libav_level(av.logging.ERROR)
-    depth_encoder = DepthEncoderConfig()
+    depth_encoder = DepthEncoderConfig(**asdict(episode.spec.depth_encoder))
     videos = _ReadyVideos(tree, meta, depth_encoder, episode, write_video)
     writer = DatasetWriter(
         meta=meta,

@@ -278,7 +278,7 @@ class OpenSession:
             episode_id,
             self.session.schema,
             self.session.spec.fps,
-            self.session.codec,
+            self.session.codecs,
             self._journal,
             self._on_consumed,
             frames=frames,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from transport.records import EpisodeEnded
-from transport.schema import Schema
+from transport.schema import Kind, Schema
 from writer.codecs import ResolvedCodec
 from writer.encode_cost import EncodeRun
 from writer.encoder import CameraEncoder
@@ -24,6 +24,7 @@ class Recording:
     """Encoders are opened with the first frame, so that an episode without frames costs nothing.
 
     Args:
+        codecs: of video streams, and of depth streams if there are any.
         frames: how many frames are durable already; the next one has this index.
         consumed: called from encoder threads with the bytes of a picture that has been encoded.
     """
@@ -33,7 +34,7 @@ class Recording:
         episode_id: int,
         schema: Schema,
         fps: int,
-        codec: ResolvedCodec,
+        codecs: Mapping[Kind, ResolvedCodec],
         journal: JournalThread,
         consumed: Callable[[int], None],
         *,
@@ -44,7 +45,7 @@ class Recording:
         self.lacking = ""
         self._schema = schema
         self._fps = fps
-        self._codec = codec
+        self._codecs = codecs
         self._journal = journal
         self._consumed = consumed
         self._encoders: list[CameraEncoder] | None = None
@@ -53,7 +54,7 @@ class Recording:
         self._failure = ""
 
     def frame(self, seq: int, frame_index: int, row: bytes, pictures: Sequence[memoryview]) -> None:
-        """Take the next frame; pictures are uint8 HWC and may be kept until they are encoded."""
+        """Take the next frame; pictures are as they cross the network and may be kept until they are encoded."""
         if self._failed.is_set():
             self.lose(self._failure)
         if frame_index != self.frames:
@@ -66,7 +67,7 @@ class Recording:
             self._first_frame, self._cpu_ns = self.frames, time.process_time_ns()
             self._encoders = [self._start(stream.key) for stream in self._schema.pictures]
         for encoder, stream, picture in zip(self._encoders, self._schema.pictures, pictures, strict=True):
-            encoder.put(frame_index, np.frombuffer(picture, np.uint8).reshape(stream.wire_shape))
+            encoder.put(frame_index, np.frombuffer(picture, stream.wire_dtype).reshape(stream.wire_shape))
         self._journal.row(seq, frame_index, row)
         self.frames += 1
 
@@ -100,7 +101,7 @@ class Recording:
     def _start(self, key: str) -> CameraEncoder:
         stream = next(s for s in self._schema.pictures if s.key == key)
         encoder = CameraEncoder(key, self._on_packets, self._on_error, self._consumed)
-        encoder.start(stream.width, stream.height, self._fps, self._codec, self.frames)
+        encoder.start(stream.width, stream.height, self._fps, self._codecs[stream.kind], self.frames)
         return encoder
 
     def _on_packets(self, key: str, extradata: bytes | None, packets: Sequence[Packet]) -> None:

@@ -17,6 +17,9 @@ from scripts.emulators.numbered_video import write_numbered_video
 
 # An arm has no scheduler; this brings an emulator as near to that as the machine permits.
 _ARM_PRIORITY = 60
+# Depth is encoded slowly, without loss.
+_SMALL = (160, 120)
+_SMALL_FLAGS = f"width: {_SMALL[0]}, height: {_SMALL[1]}"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Rig:
     Attributes:
         folder: short enough for a socket's path; each camera's video and orders are in it.
         cameras: their names; camera i draws i into its pictures.
+        depth_camera: one more, which delivers depth too; None: there is none.
         pictures: in each camera's video, which is played over and over.
     """
 
@@ -37,6 +41,7 @@ class Rig:
     fps: int
     width: int
     height: int
+    depth_camera: str | None = None
 
     @property
     def robot_flags(self) -> list[str]:
@@ -56,6 +61,9 @@ class Rig:
             f"{name}: {{type: testfile, path: {self.folder / name}.mp4, {size}, orders: {self.orders(name)}}}"
             for name in self.cameras
         ]
+        if self.depth_camera is not None:
+            small = f"path: {self.folder / self.depth_camera}.mp4, {_SMALL_FLAGS}, fps: {self.fps}"
+            cameras.append(f"{self.depth_camera}: {{type: testfile, {small}, use_depth: true}}")
         return [f"--robot.cameras={{{', '.join(cameras)}}}"]
 
     def orders(self, camera: str) -> Path:
@@ -72,8 +80,13 @@ def make_rig(
     height: int,
     pictures: int | None = None,
     cameras: Sequence[str] = ("front", "wrist"),
+    depth_camera: str | None = None,
 ) -> Iterator[Rig]:
-    """Start both arms and draw the cameras' videos, by default five seconds of them; leaving ends the arms."""
+    """Start both arms and draw the cameras' videos, by default five seconds of them; leaving ends the arms.
+
+    Args:
+        depth_camera: the name of one more, of 160x120, which delivers depth too.
+    """
     count = 5 * fps if pictures is None else pictures
     with EmulatedArm("follower", folder) as follower, EmulatedArm("leader", folder) as leader:
         for arm in (follower, leader):
@@ -82,7 +95,10 @@ def make_rig(
         for index, name in enumerate(cameras):
             path = folder / f"{name}.mp4"
             write_numbered_video(path, pictures=count, fps=fps, width=width, height=height, camera=index)
-        yield Rig(follower, leader, folder, tuple(cameras), count, fps, width, height)
+        if depth_camera is not None:
+            path, number = folder / f"{depth_camera}.mp4", len(cameras)
+            write_numbered_video(path, pictures=count, fps=fps, width=_SMALL[0], height=_SMALL[1], camera=number)
+        yield Rig(follower, leader, folder, tuple(cameras), count, fps, width, height, depth_camera)
 
 
 def arm_flags(section: str, kind: str, arm: EmulatedArm) -> list[str]:

@@ -53,7 +53,7 @@ def leave(made: Session, episode_id: int, frames: int, state: str, *, more: int 
         began_seq=seq,
     )
     journal.begin(seq, header, cameras, seq - 1)
-    recording = Recording(episode_id, made.schema, made.spec.fps, made.codec, journal, lambda nbytes: None)
+    recording = Recording(episode_id, made.schema, made.spec.fps, made.codecs, journal, lambda nbytes: None)
     rows = stock.rows(made.schema, max(frames, 1), episode_id)
     images = [stock.pictures(stream, max(frames, 1), episode_id) for stream in made.schema.pictures]
     for index in range(frames):

@@ -19,6 +19,7 @@ from lerobot.utils.decorators import check_if_already_connected, check_if_not_co
 from numpy.typing import NDArray
 
 from .configuration import VideoFileCameraConfig
+from .depth import depth_of
 from .mischief import Mischief, Stall
 from .video import Video, read_video
 
@@ -35,6 +36,8 @@ class VideoFileCamera(Camera):  # type: ignore[misc]
         self.config = config
         self.color_mode = config.color_mode
         self.latest_timestamp: float | None = None
+        self.use_rgb, self.use_depth = True, config.use_depth
+        self._latest_depth: NDArray[np.uint16] | None = None
         self._latest: NDArray[np.uint8] | None = None
         self._lock = Lock()
         self._fresh = Event()
@@ -127,6 +130,21 @@ class VideoFileCamera(Camera):  # type: ignore[misc]
         return picture
 
     @check_if_not_connected  # type: ignore[untyped-decorator]
+    def read_latest_depth(self, max_age_ms: int = 500) -> NDArray[np.uint16]:
+        """The newest picture's depth, at once: millimetres, uint16 of shape (height, width, 1).
+
+        Raises:
+            DeviceNotConnectedError, TimeoutError: as `read_latest`.
+            RuntimeError: as `read_latest`, or it was made without `use_depth`.
+        """
+        self.read_latest(max_age_ms)
+        with self._lock:
+            depth = self._latest_depth
+        if depth is None:
+            raise RuntimeError(f"{self} delivers no depth; configure use_depth")
+        return depth
+
+    @check_if_not_connected  # type: ignore[untyped-decorator]
     def disconnect(self) -> None:
         """Stop playing; `connect` starts anew.
 
@@ -174,7 +192,9 @@ class VideoFileCamera(Camera):  # type: ignore[misc]
                 return
             else:
                 picture = video.pictures[number % len(video.pictures)].copy()
+                depth = depth_of(number % len(video.pictures), *picture.shape[:2]) if self.use_depth else None
                 with self._lock:
                     self._latest, self.latest_timestamp = picture, time.perf_counter()
+                    self._latest_depth = depth
                     self._fresh.set()
             number = max(number + 1, math.ceil((time.perf_counter() - began_s) * video.fps))

@@ -19,6 +19,7 @@ class VideoFileCameraConfig(CameraConfig):  # type: ignore[misc]
         color_mode: order of the channels in the pictures delivered.
         stall_after_s: after this long, deliver nothing for `stall_s`, once; None: never.
         die_after_s: after this long, end as a camera does that was unplugged; None: never.
+        use_depth: deliver a depth map beside each picture; see depth.py.
         orders: a file that is looked for before every picture, carried out and removed (see mischief.py); None: none.
     """
 
@@ -27,6 +28,7 @@ class VideoFileCameraConfig(CameraConfig):  # type: ignore[misc]
     stall_after_s: float | None = None
     stall_s: float = 1.0
     die_after_s: float | None = None
+    use_depth: bool = False
     orders: Path | None = None
 
     def __post_init__(self) -> None:
