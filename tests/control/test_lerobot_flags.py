@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,3 +122,18 @@ def test_without_lerobot_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatc
     finally:
         ours.close()
         theirs.close()
+
+
+DOCS = Path(__file__).parents[2] / "docs/real-arm.md"
+
+
+def test_the_documented_robots_are_lerobots() -> None:
+    from control import lerobot_build
+
+    documented = re.findall(r"`(--robot\.type=[^`]+)`", DOCS.read_text())
+    kinds = []
+    for line in documented:
+        parsed = lerobot_build.parse(shlex.split(line))
+        assert parsed.teleop is not None
+        kinds.append(parsed.robot.type)
+    assert {"so100_follower", "koch_follower", "bi_so_follower", "lekiwi_client"} <= set(kinds)
