@@ -89,6 +89,7 @@ def test_a_users_options_win_over_ours(fields: dict[str, Any], added: dict[str, 
         assert str(value) in codec.options[key]
 
 
+BIDIRECTIONAL = EncoderSpec(vcodec="hevc", g=8, extra_options={"bf": 2, "tune": "fastdecode"})
 HELD_BACK = {"libsvtav1": 16, "h264": 0, "hevc": 3, "libaom-av1": 0}
 
 
@@ -168,7 +169,11 @@ def test_what_lerobot_refuses_is_refused_before_anything_is_recorded(fields: dic
     [
         (EncoderSpec(vcodec="h264"), (641, 480), "--dataset.rgb_encoder.pix_fmt=yuv444p"),
         (EncoderSpec(vcodec="hevc"), (640, 481), "--dataset.rgb_encoder.vcodec=libsvtav1"),
-        (EncoderSpec(vcodec="hevc"), (62, 64), "--dataset.rgb_encoder.vcodec=h264"),
+        (
+            BIDIRECTIONAL,
+            (64, 64),
+            "--dataset.rgb_encoder.extra_options='{bf: 0}'",
+        ),
         (EncoderSpec(vcodec="h264", pix_fmt="yuv422p"), (641, 480), "--dataset.rgb_encoder.pix_fmt=yuv444p"),
         (EncoderSpec(), (16, 64), "--dataset.rgb_encoder.vcodec=h264"),
     ],

@@ -61,7 +61,7 @@ def test_fields_and_options_are_lerobots() -> None:
     )
 
 
-@pytest.mark.parametrize("size", [(64, 48), (66, 34)])
+@pytest.mark.parametrize("size", [(128, 96), (130, 66)])
 def test_a_video_holds_every_code(tmp_path: Path, size: tuple[int, int]) -> None:
     width, height = size
     random = np.random.default_rng(1)

@@ -22,14 +22,14 @@ FRAMES, KEY = 9, "observation.images.depth"
 
 def depth_maps(dtype: str) -> np.ndarray:
     """Metres as float32 or millimetres as uint16, shape (frames, height, width, 1)."""
-    y, x = np.mgrid[:48, :64]
+    y, x = np.mgrid[:96, :128]  # lerobot encodes depth with B-frames, which x265 does not bear in small pictures
     metres = np.stack([1 + (x + y + 5 * t) / 100 for t in range(FRAMES)])[..., None]
     return metres.astype(np.float32) if dtype == "float32" else (metres * 1000).astype(np.uint16)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
 def test_same_as_stock(tmp_path: Path, dtype: str) -> None:
-    of = Schema((Stream("action", "float32", (2,)), Stream(KEY, dtype, (48, 64, 1), Kind.DEPTH, HWC)))
+    of = Schema((Stream("action", "float32", (2,)), Stream(KEY, dtype, (96, 128, 1), Kind.DEPTH, HWC)))
     episode, maps = stock.make_episode(FRAMES, of=of), depth_maps(dtype)
 
     theirs = LeRobotDataset.create(
@@ -57,5 +57,5 @@ def test_same_as_stock(tmp_path: Path, dtype: str) -> None:
         unit = 1.0 if dtype == "float32" else 1000.0
         np.testing.assert_allclose(mine[name], value, atol=0.004 * unit if name != "count" else 0, err_msg=name)
     dataset = stock.open_stock(ours)
-    assert dataset[FRAMES - 1][KEY].shape == (1, 48, 64)
+    assert dataset[FRAMES - 1][KEY].shape == (1, 96, 128)
     assert verify.verify(ours).good
