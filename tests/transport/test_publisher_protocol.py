@@ -227,9 +227,18 @@ def test_a_durable_record_keeps_its_slot_while_a_message_points_at_it(tmp_path: 
     """Asked for again, then durable by the first sending while the second still waits for a reader that stalls.
 
     If slots went back with durable_seq alone, the second sending would carry later frames under old numbers. A picture
-    has 307 kB, because pyzmq copies what is below 64 kB.
+    has 307 kB, because pyzmq copies what is below 64 kB. On a busy machine the publisher may take the reader for lost and
+    connect anew before it sends again; then it is tried again.
     """
-    with session(tmp_path, stalling=True, frames=64, size=320, max_bytes=0) as (bench, script):
+    for number in range(5):
+        (tmp_path / str(number)).mkdir()
+        if _is_asked_again_after_it_is_durable(tmp_path / str(number)):
+            return
+    pytest.fail("in none of five sessions was anything sent again before the publisher connected anew")
+
+
+def _is_asked_again_after_it_is_durable(folder: Path) -> bool:
+    with session(folder, stalling=True, frames=64, size=320, max_bytes=0) as (bench, script):
         bench.publish(60)
         script.fetch(0, 1)
         script.until(lambda: len(script.data()) == 60)
@@ -242,9 +251,9 @@ def test_a_durable_record_keeps_its_slot_while_a_message_points_at_it(tmp_path: 
         script.until(lambda: script.data(1) or len(script.all_of(msg.Hello)) > 1)
         script.listen(200)
         sent = [(message, parts) for message, parts in script.heard if isinstance(message, msg.Data)]
-        assert any(message.generation == 1 for message, _ in sent)
         for message, parts in sent:
             assert_frame(message.seq, message, parts)
+        return any(message.generation == 1 for message, _ in sent)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
