@@ -227,8 +227,8 @@ def test_a_durable_record_keeps_its_slot_while_a_message_points_at_it(tmp_path: 
     """Asked for again, then durable by the first sending while the second still waits for a reader that stalls.
 
     If slots went back with durable_seq alone, the second sending would carry later frames under old numbers. A picture
-    has 307 kB, because pyzmq copies what is below 64 kB. On a busy machine the publisher may take the reader for lost and
-    connect anew before it sends again; then it is tried again.
+    has 307 kB, because pyzmq copies what is below 64 kB. On a busy machine the publisher may take the reader for lost
+    and connect anew before it sends again; then it is tried again.
     """
     for number in range(5):
         (tmp_path / str(number)).mkdir()
