@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="about five minutes: short runs, once, no p99.9")
     parser.add_argument("--cores", default="0,1", help="processors for everything measured, as in 0,1 (default: 0,1)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
-    parser.add_argument("--only", default="", help="loads whose name contains this, and nothing else; or: rest")
+    parser.add_argument("--only", default="", help="loads whose name contains this, or =NAME, alone; or: rest")
     parser.add_argument("--repeats", type=int, help="runs of each load (default: 3, quick 1)")
     parser.add_argument("--ticks", type=int, help="of each run (default: 3400, quick 360)")
     given = parser.parse_args()
@@ -78,7 +78,7 @@ def main() -> int:
     cores = frozenset(int(core) for core in given.cores.split(","))
     if not cores <= os.sched_getaffinity(0):
         parser.error(f"--cores={given.cores} found, this process may use {sorted(os.sched_getaffinity(0))}")
-    loads = tuple(load for load in LOADS if given.only in load.name or given.only == "rest")
+    loads = tuple(load for load in LOADS if given.only in (f"={load.name}", "rest") or given.only in load.name)
     if not loads:
         parser.error(f"--only={given.only} found, the loads are {', '.join(load.name for load in LOADS)}")
     if given.only == "rest":
