@@ -95,6 +95,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if lerobot_flags.has_robot(argv):
             robot, argv = lerobot_flags.split(argv)
+            # So that a line of `onbeat record` can be copied: these say nothing about the machine.
+            argv = lerobot_flags.without_own(argv)
         config = flags.parse(DoctorConfig, argv, prog="onbeat doctor", about=__doc__)
     except UsageError as error:
         return flags.fail(error)

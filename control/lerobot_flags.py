@@ -69,6 +69,18 @@ def has_robot(argv: Sequence[str]) -> bool:
     return any(_section(token) == "robot" for token in argv)
 
 
+def without_own(argv: Sequence[str]) -> list[str]:
+    """What `split` says is the rest, without onbeat's own flags among lerobot's sections, and their values."""
+    kept: list[str] = []
+    keep = True
+    for token in argv:
+        if token.startswith("--"):
+            keep = token[2:].partition("=")[0] not in _OWN
+        if keep:
+            kept.append(token)
+    return kept
+
+
 def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The flags of robot and teleoperator, and the rest.
 

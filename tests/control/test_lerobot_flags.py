@@ -14,7 +14,7 @@ from lerobot.configs.dataset import DatasetRecordConfig
 from lerobot.scripts.lerobot_record import RecordConfig as StockConfig
 
 from control.build import build_robot
-from control.lerobot_flags import has_robot, parse, split
+from control.lerobot_flags import has_robot, parse, split, without_own
 from transport.errors import UsageError
 from transport.link import Link
 
@@ -137,3 +137,10 @@ def test_the_documented_robots_are_lerobots() -> None:
         assert parsed.teleop is not None
         kinds.append(parsed.robot.type)
     assert {"so100_follower", "koch_follower", "bi_so_follower", "lekiwi_client"} <= set(kinds)
+
+
+def test_a_line_of_record_serves_the_doctor_too() -> None:
+    line = ["--robot.type=x", "--robot.on_fault", "hold", "--teleop.proxy=true", "--fps=60", "--seconds", "2"]
+    theirs, ours = split(line)
+    assert theirs == ["--robot.type=x"]
+    assert without_own(ours) == ["--fps=60", "--seconds", "2"]
