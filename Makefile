@@ -1,6 +1,7 @@
 # onbeat: two commands need nothing but Python >= 3.12.
 #   make record    build .venv, install, record 3 episodes of the built-in environment
-#   make test      install, then lint, types, import rules and all tests
+#   make test      install, then lint, types, import rules and tests
+#   make acceptance  the long proofs beside stock LeRobot
 #   make drills    kill, cut, fill and fuzz a recording in 47 ways and count what is lost
 # Flags for any: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
 
@@ -11,15 +12,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
+PYTEST := $(BIN)/python -m pytest
+# Half the processors: what runs beside a loop must leave it one.
+HALF := $(shell n=$$(nproc); echo $$(( n > 3 ? n / 2 : 1 )))
 
-.PHONY: record test lint drills bench bench-arm bench-publish microbench lock clean
+.PHONY: record test acceptance lint drills bench bench-arm bench-publish microbench lock clean
 
 record: $(READY)
 	$(BIN)/onbeat record $(ARGS)
 
 test: $(READY) lint
-	$(BIN)/python -m pytest --serial=not -n auto --dist worksteal $(ARGS) || [ $$? -eq 5 ] # 5: ARGS chose none of these
-	$(BIN)/python -m pytest --serial=only $(ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) --acceptance=not --serial=not -n auto --dist worksteal $(ARGS) || [ $$? -eq 5 ] # 5: ARGS chose none of these
+	$(PYTEST) --acceptance=not --serial=only -n $(HALF) --dist worksteal $(ARGS) || [ $$? -eq 5 ]
+
+# Some ten minutes: policies, HIL-SERL, uploads, viewers and emulated arms, each against stock LeRobot.
+acceptance: $(READY)
+	$(PYTEST) --acceptance=only --serial=not -n $(HALF) --dist worksteal $(ARGS) || [ $$? -eq 5 ]
+	$(PYTEST) --acceptance=only --serial=only $(ARGS) || [ $$? -eq 5 ]
 
 lint: $(READY)
 	$(BIN)/ruff check .

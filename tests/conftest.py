@@ -1,7 +1,8 @@
 """What all tests share.
 
 Tests that talk to emulated servos lose against lerobot's own time-outs when other tests run beside them: they are
-marked `serial`, and `make test` runs them by themselves (`--serial=only`), after the others (`--serial=not`).
+marked `serial`, and `make test` runs them by themselves (`--serial=only`), after the others (`--serial=not`). Whole
+sessions beside stock LeRobot, a minute or more each, are marked `acceptance`; `make acceptance` runs them.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ settings.load_profile("onbeat")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--serial", choices=("any", "only", "not"), default="any", help="tests that run by themselves")
+    for name, about in (("serial", "tests that run by themselves"), ("acceptance", "long proofs beside stock LeRobot")):
+        parser.addoption(f"--{name}", choices=("any", "only", "not"), default="any", help=about)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    wanted = config.getoption("--serial")
-    if wanted == "any":
-        return
-    keep = [item for item in items if (item.get_closest_marker("serial") is not None) == (wanted == "only")]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(keep)])
-    items[:] = keep
+    for name in ("serial", "acceptance"):
+        wanted = config.getoption(f"--{name}")
+        if wanted != "any":
+            keep = [item for item in items if (item.get_closest_marker(name) is not None) == (wanted == "only")]
+            config.hook.pytest_deselected(items=[item for item in items if item not in set(keep)])
+            items[:] = keep
 
 
 @pytest.fixture(autouse=True)

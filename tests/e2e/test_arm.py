@@ -21,7 +21,7 @@ from scripts.emulators.feetech.history import Access
 from scripts.emulators.feetech.so101 import JOINTS
 from scripts.emulators.rig import Rig
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
 
 FPS, WIDTH, HEIGHT = 60, 640, 480
 EPISODES, EPISODE_S = 2, 1.0

@@ -19,7 +19,7 @@ from transport.dataset_spec import DepthEncoderSpec
 from writer.depth import quantize
 from writer.video_read import DEPTH, decode_all
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
 
 FPS = 30
 EPISODES, FRAMES = 2, 30

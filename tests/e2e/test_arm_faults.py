@@ -17,7 +17,7 @@ from lerobot_camera_testfile.mischief import order
 
 from scripts.emulators.feetech.arm import EmulatedArm
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(400)]
 
 FPS = 60
 SILENT = 0.01

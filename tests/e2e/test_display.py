@@ -49,6 +49,7 @@ def error(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
     return float(np.abs(left.astype(int) - right).mean())
 
 
+@pytest.mark.acceptance
 def test_what_is_shown_is_what_is_recorded_and_a_dead_display_costs_nothing(tmp_path: Path) -> None:
     root, kept, pid = tmp_path / "ds", tmp_path / "shown.rrd", tmp_path / "pid"
     # lerobot starts the program `rerun`; this one is it, with a file in the place of the window.
@@ -99,6 +100,7 @@ def test_what_is_shown_is_what_is_recorded_and_a_dead_display_costs_nothing(tmp_
     assert set(rows) <= recorded, "a state is shown that was not recorded"
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("mode", ["rerun", "foxglove"])
 def test_a_viewer_that_cannot_be_started_is_told(tmp_path: Path, mode: str) -> None:
     root = tmp_path / "ds"

@@ -136,6 +136,7 @@ def renderer() -> str:
     pytest.skip(f"MuJoCo draws nothing here ({'; '.join(said)}); docs/hil-serl.md says what is missing")
 
 
+@pytest.mark.acceptance
 @pytest.mark.slow
 @pytest.mark.timeout(700)
 def test_pick_cube_with_an_intervention_a_rerecord_and_padding(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def replayed(actions: NDArray[np.float32]) -> list[dict[str, NDArray[Any]]]:
     return found
 
 
+@pytest.mark.acceptance
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_trained_policy_drives_the_next_recording_while_it_is_slow(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import outcome
 import pytest
 import stock_arm
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
 
 FPS, WIDTH, HEIGHT = 20, 128, 96
 HANDOVER_S = 0.5

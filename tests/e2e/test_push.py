@@ -29,6 +29,7 @@ def _files(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.acceptance
 @pytest.mark.timeout(300)
 def test_killed_refused_and_pushed_by_hand_the_upload_is_whole_and_nothing_was_sent_twice(tmp_path: Path) -> None:
     root = tmp_path / "ds"

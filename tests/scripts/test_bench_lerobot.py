@@ -13,6 +13,7 @@ from scripts.bench_kit.runs import Bench
 LOAD = BenchLoad(2, 96, 64, 20, "h264")
 
 
+@pytest.mark.acceptance
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("system", ["lerobot", "onbeat"])
