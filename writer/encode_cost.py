@@ -5,6 +5,7 @@ Nothing depends on these figures: a writer that was killed has them only from th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,10 +31,17 @@ class EncodeRun:
     def name(self) -> str:
         return _PATTERN.replace("*", f"{self.first_frame_index:06d}")
 
-    def pack(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+    def leave(self, folder: Path) -> None:
+        """Write it into an episode's folder; a process that is killed meanwhile leaves nothing of its name."""
+        partial = folder / f"{self.name()}.new"
+        partial.write_bytes(json.dumps(asdict(self)).encode())
+        partial.rename(folder / self.name())
 
 
 def read_runs(folder: Path) -> tuple[EncodeRun, ...]:
-    """What an episode's folder has, in order."""
-    return tuple(EncodeRun(**json.loads(path.read_bytes())) for path in sorted(folder.glob(_PATTERN)))
+    """What an episode's folder has, in order; a torn one must not keep the episode out."""
+    runs = []
+    for path in sorted(folder.glob(_PATTERN)):
+        with contextlib.suppress(json.JSONDecodeError):
+            runs.append(EncodeRun(**json.loads(path.read_bytes())))
+    return tuple(runs)

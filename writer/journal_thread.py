@@ -172,7 +172,7 @@ class JournalThread(threading.Thread):
     def _note(self, run: EncodeRun) -> None:
         episode = self._opened()
         if episode is not None:
-            (self._session.episode("recording", episode.episode_id) / run.name()).write_bytes(run.pack())
+            run.leave(self._session.episode("recording", episode.episode_id))
 
     def _row(self, seq: int, frame_index: int, row: bytes) -> None:
         episode = self._opened()
