@@ -28,6 +28,9 @@ from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
 from transport.ring import LogRing, Slot
 
+# How often an unpaced loop looks whether the writer has made room.
+_LOOK_NS = 1_000_000
+
 
 class SessionLoop:
     """Runs one session on a source.
@@ -173,6 +176,8 @@ class SessionLoop:
         while True:
             if account.asked():
                 self._drop_priority()
+            if not pacer.fps:
+                self._wait_for_room()
             tick = pacer.wait()
             account.started(tick)
             if self._abort_reason:
@@ -190,6 +195,13 @@ class SessionLoop:
             slot = self._next_slot()
             draft = Draft(slot.row, slot.pictures)
             source.stage(draft)
+
+    def _wait_for_room(self) -> None:
+        # No beat is lost by waiting where there is none, and a simulation that outruns the encoders loses no take.
+        while self._room.holds_back(self._clock.now_ns()):
+            self._check()
+            self._board.beat()
+            self._clock.sleep_until_ns(self._clock.now_ns() + _LOOK_NS)
 
     def _drop_priority(self) -> None:
         if self._protections.drop_to_normal():

@@ -1,4 +1,4 @@
-"""Whether the log has room for another episode, and when it is no use to wait or to try again."""
+"""Whether the log has room for another episode, or for an unpaced frame, and when it is no use to wait or try again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from transport.ring import LogRing
 
 # An episode may begin while the ring is filled up to this part.
 _DRAINED = 0.5
+# An unpaced loop waits above this part, so that it neither spills nor alarms anybody: both begin at a half.
+_UNPACED = 0.4
 # The writer may take as long as it likes to catch up, but not stand still for so long.
 _STANDSTILL_NS = 120 * 1_000_000_000
 # So many takes in a row that ended for want of room mean that the load does not fit, not that the writer was away.
@@ -49,9 +51,20 @@ class Room:
             OnbeatError: the writer has stood still for two minutes.
         """
         ring = self._ring
-        durable_seq = ring.durable_seq
-        waiting = ring.head_seq - durable_seq if self._takes_without_room else ring.fill_slots
-        if waiting <= ring.capacity * _DRAINED:
+        waiting = ring.head_seq - ring.durable_seq if self._takes_without_room else ring.fill_slots
+        return self._waits(waiting, _DRAINED, now_ns)
+
+    def holds_back(self, now_ns: int) -> bool:
+        """Whether an unpaced loop has to wait before its next frame: the writer sets its pace.
+
+        Raises:
+            OnbeatError: the writer has stood still for two minutes.
+        """
+        return self._waits(self._ring.fill_slots, _UNPACED, now_ns)
+
+    def _waits(self, waiting: int, part: float, now_ns: int) -> bool:
+        durable_seq = self._ring.durable_seq
+        if waiting <= self._ring.capacity * part:
             self._standstill = None
             return False
         if self._standstill is None or durable_seq != self._standstill[0]:

@@ -115,7 +115,8 @@ class CommitterProcess:
         joined = read_episode(folder, episode_id, "ready")
         if joined is None:
             raise OnbeatError(f"the journal of episode {episode_id} is empty")
-        finished = replace(to_finished(joined), encode_runs=read_runs(folder.episode("ready", episode_id)))
+        runs = read_runs(folder.episode("ready", episode_id), lambda text: self._link.send({"log": text}))
+        finished = replace(to_finished(joined), encode_runs=runs)
         committed = self._committer.commit(
             finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
         )

@@ -5,9 +5,8 @@ Nothing depends on these figures: a writer that was killed has them only from th
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,10 +37,12 @@ class EncodeRun:
         partial.rename(folder / self.name())
 
 
-def read_runs(folder: Path) -> tuple[EncodeRun, ...]:
-    """What an episode's folder has, in order; a torn one must not keep the episode out."""
+def read_runs(folder: Path, log: Callable[[str], object]) -> tuple[EncodeRun, ...]:
+    """What an episode's folder has, in order. A torn one, as a power cut leaves it, is said and does without."""
     runs = []
     for path in sorted(folder.glob(_PATTERN)):
-        with contextlib.suppress(json.JSONDecodeError):
+        try:
             runs.append(EncodeRun(**json.loads(path.read_bytes())))
+        except json.JSONDecodeError as error:
+            log(f"{path} is torn ({error}): the report lacks that encode cost, the recording lacks nothing")
     return tuple(runs)

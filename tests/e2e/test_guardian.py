@@ -17,6 +17,7 @@ from pathlib import Path
 import arm_session
 import onbeat_process as run
 import pytest
+import untrained_policy
 
 from scripts.drills.taps import Tap
 from scripts.emulators.rig import Rig
@@ -32,6 +33,9 @@ LIMIT_S = 3.0
 MAX_TICK_S = 1.0
 # What the supervisor adds to it: its turn, and a last chance for control.
 ASKED_S = 1.5
+# A teleoperator's process that has said nothing for so long has failed.
+SILENT_S = 0.5
+MAX_HELD_S = 1
 
 
 @dataclass
@@ -120,6 +124,8 @@ def nowhere() -> Iterator[str]:
         ("hold", ("supervisor",)),
         ("release", ("supervisor",)),
         ("hold", ("control.guardian", "control.process")),
+        pytest.param("hold", ("control.process",), marks=pytest.mark.acceptance),
+        pytest.param("release", ("control.guardian", "control.process"), marks=pytest.mark.acceptance),
     ],
 )
 def test_arm_is_left_as_configured(
@@ -136,10 +142,11 @@ def test_arm_is_left_as_configured(
         session.process.drain()
 
 
+@pytest.mark.parametrize("on_fault", ["hold", pytest.param("release", marks=pytest.mark.acceptance)])
 def test_a_bus_that_fails_ends_the_session_and_leaves_the_arm_as_configured(
-    bare_rig: Rig, nowhere: str, tmp_path: Path
+    bare_rig: Rig, nowhere: str, tmp_path: Path, on_fault: str
 ) -> None:
-    with recording(bare_rig, "hold", tmp_path, nowhere) as session:
+    with recording(bare_rig, on_fault, tmp_path, nowhere) as session:
         session.make_opposite()
         since = bare_rig.follower.next_number()
         bare_rig.follower.ask("faults", silence=1.0)
@@ -150,8 +157,9 @@ def test_a_bus_that_fails_ends_the_session_and_leaves_the_arm_as_configured(
         assert session.process.finish() == 1, session.process.output
 
 
-def test_stopped_control_is_ended_by_the_watchdog(bare_rig: Rig, nowhere: str, tmp_path: Path) -> None:
-    with recording(bare_rig, "release", tmp_path, nowhere, f"--timing.max_tick_s={MAX_TICK_S}") as session:
+@pytest.mark.parametrize("on_fault", ["release", pytest.param("hold", marks=pytest.mark.acceptance)])
+def test_stopped_control_is_ended_by_the_watchdog(bare_rig: Rig, nowhere: str, tmp_path: Path, on_fault: str) -> None:
+    with recording(bare_rig, on_fault, tmp_path, nowhere, f"--timing.max_tick_s={MAX_TICK_S}") as session:
         session.make_opposite()
         since = bare_rig.follower.next_number()
         struck_ns = session.strike("control.process", signal.SIGSTOP)
@@ -160,10 +168,44 @@ def test_stopped_control_is_ended_by_the_watchdog(bare_rig: Rig, nowhere: str, t
         session.process.wait_for(r"the control process has not ticked for 1\.\d s and is ended", 0)
 
 
-def test_session_goes_on_without_any_other_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_fault", ["release", "hold"])
+def test_a_dead_teleoperators_process_ends_the_session(
+    bare_rig: Rig, nowhere: str, tmp_path: Path, on_fault: str
+) -> None:
+    with recording(bare_rig, on_fault, tmp_path, nowhere, "--teleop.proxy=true") as session:
+        session.make_opposite()
+        since = bare_rig.follower.next_number()
+        struck_ns = session.strike("control.teleop_process")
+        session.assert_left_as_configured(since, struck_ns, SILENT_S + LIMIT_S)
+        assert session.process.finish() == 1, session.process.output
+        session.process.wait_for(r"said nothing for \d+\.\d s, its process has ended", 0)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("on_fault", ["release", "hold"])
+def test_a_dead_policys_process_ends_the_session_after_the_held_frames(
+    nowhere: str, tmp_path: Path, on_fault: str
+) -> None:
+    policy = untrained_policy.make(tmp_path / "policy", width=128, height=96)
+    flags = (nowhere, f"--policy.path={policy}", f"--policy.max_held_s={MAX_HELD_S}")
+    with (
+        arm_session.short_rig(fps=FPS, width=128, height=96, cameras=("front",)) as rig,
+        recording(rig, on_fault, tmp_path, *flags) as session,
+    ):
+        session.make_opposite()
+        since = rig.follower.next_number()
+        struck_ns = session.strike("control.policy_process")
+        session.process.wait_for("the policy's process ended with code -9; holding")
+        session.assert_ticks_on()
+        session.assert_left_as_configured(since, struck_ns, MAX_HELD_S + LIMIT_S)
+        assert session.process.finish() == 1, session.process.output
+
+
+@pytest.mark.parametrize("on_fault", ["hold", pytest.param("release", marks=pytest.mark.acceptance)])
+def test_session_goes_on_without_any_other_process(tmp_path: Path, on_fault: str) -> None:
     with (
         arm_session.short_rig(fps=FPS, width=160, height=120, cameras=("front",)) as rig,
-        recording(rig, "hold", tmp_path) as session,
+        recording(rig, on_fault, tmp_path) as session,
     ):
         for module, said in (
             ("control.guardian", "guardian ended with code -9 and was started again"),

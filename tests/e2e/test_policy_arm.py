@@ -15,6 +15,7 @@ import onbeat_process as run
 import outcome
 import pytest
 import stock_arm
+import untrained_policy
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -31,38 +32,9 @@ def terminal() -> Iterator[tuple[int, int]]:
     os.close(command)
 
 
-def make_policy(folder: Path) -> Path:
-    """An ACT that nobody has trained, as lerobot saves one."""
-    from lerobot.configs import FeatureType, NormalizationMode, PolicyFeature
-    from lerobot.policies import make_pre_post_processors
-    from lerobot.policies.act.configuration_act import ACTConfig
-    from lerobot.policies.act.modeling_act import ACTPolicy
-
-    config = ACTConfig(
-        input_features={
-            "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
-            "observation.images.front": PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH)),
-        },
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
-        normalization_mapping=dict.fromkeys(("VISUAL", "STATE", "ACTION"), NormalizationMode.IDENTITY),
-        pretrained_backbone_weights=None,
-        dim_model=32,
-        n_heads=2,
-        dim_feedforward=32,
-        chunk_size=60,
-        n_action_steps=40,
-        device="cpu",
-        push_to_hub=False,
-    )
-    ACTPolicy(config).save_pretrained(folder)
-    for processor, name in zip(make_pre_post_processors(config), ("preprocessor", "postprocessor"), strict=True):
-        processor.save_pretrained(folder, config_filename=f"policy_{name}.json")
-    return folder
-
-
 def test_a_policy_moves_an_arm_and_a_person_takes_over(tmp_path: Path, terminal: tuple[int, int]) -> None:
     person, command = terminal
-    policy, root = make_policy(tmp_path / "policy"), tmp_path / "ds"
+    policy, root = untrained_policy.make(tmp_path / "policy", width=WIDTH, height=HEIGHT), tmp_path / "ds"
     with arm_session.short_rig(fps=FPS, width=WIDTH, height=HEIGHT, cameras=("front",)) as rig:
         flags = [
             *arm_session.dataset_flags(rig, num_episodes=2, episode_time_s=60),
