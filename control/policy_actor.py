@@ -101,9 +101,15 @@ class PolicyActor:
     # -- a tick --------------------------------------------------------------------------------------------------
 
     def choose(self) -> Actions | None:
-        """The policy's action for this tick, shape (elements,); None: hold."""
+        """The policy's action for this tick, shape (elements,); None: hold.
+
+        What a policy that has died had planned is not used up: nobody would correct it.
+        """
         memory = self._client.memory
         assert memory is not None
+        if self._client.death():
+            self._acted = Acted.HELD
+            return None
         if memory.newest != self._number:
             answer = memory.read_newest()
             if answer is not None:

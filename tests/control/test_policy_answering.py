@@ -230,11 +230,12 @@ def test_without_an_action_the_frame_is_held_and_counted(neutral: Any, held: tup
     assert bench.log == ["policy: of 6 frames 1 held because no action was ready, 0 by a person"]
 
 
-def test_a_dead_policy_is_said_once_and_ends_the_episode() -> None:
+def test_a_dead_policy_is_held_at_once_said_once_and_ends_the_episode() -> None:
     bench = Bench(Counting(rows=4), max_held_s=0.3)
     bench.begin()
+    (last,) = bench.ticks(1)
     bench.client.dead = "the policy's process ended with code -9"
-    bench.ticks(6)
+    assert bench.ticks(2) == [last, last], "what it had planned is not used up"
     with pytest.raises(SourceError, match=r"ended with code -9: nothing to do for 3 frames in a row"):
         bench.tick()
     assert bench.log == ["the policy's process ended with code -9; holding, the episode is aborted after 0.3 s"]
