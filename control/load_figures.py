@@ -93,16 +93,23 @@ def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
     )
 
 
-def spreads_ns(ticks: NDArray[np.void], fps: int) -> Spreads:
-    """Period error, lateness and action delay of every interval and slot; `ticks` as for `figures`."""
+def spreads_ns(ticks: NDArray[np.void], fps: int, kept: NDArray[np.bool_] | None = None) -> Spreads:
+    """Period error, lateness and action delay of every interval and slot; `ticks` as for `figures`.
+
+    Args:
+        kept: of which ticks; the slots and both intervals of the others are left out. None: of all.
+    """
+    kept = np.ones(len(ticks), bool) if kept is None else kept
     errors: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     lateness, action = errors[:], errors[:]
     for number in np.unique(ticks["episode"]):
-        episode = ticks[ticks["episode"] == number]
+        mine = ticks["episode"] == number
+        episode, keep = ticks[mine], kept[mine]
         starts = episode["started_ns"]
-        errors.append(period_error_ns(starts, fps))
+        errors.append(period_error_ns(starts, fps)[keep[1:] & keep[:-1]])
         slots = _slots(int(episode["scheduled_ns"][0]), int(starts[-1]), fps)
         served = np.searchsorted(starts, slots)
+        slots, served = slots[keep[served]], served[keep[served]]
         lateness.append(starts[served] - slots)
         action.append(episode["action_sent_ns"][served] - slots)
     return Spreads(np.concatenate(errors), np.concatenate(lateness), np.concatenate(action))

@@ -69,6 +69,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="loads whose name contains this, or =NAME, alone; or: rest")
     parser.add_argument("--repeats", type=int, help="runs of each load (default: 3, quick 1)")
     parser.add_argument("--ticks", type=int, help="of each run (default: 3400, quick 360)")
+    parser.add_argument(
+        "--stalls",
+        action="store_true",
+        help="on a machine that others share: watch when it stands still, and give the figures without that beside",
+    )
     given = parser.parse_args()
     scale = QUICK if given.quick else FULL
     if given.repeats is not None:
@@ -87,7 +92,7 @@ def main() -> int:
         scale = replace(scale, ladders=0, commits=0)
     print((__doc__ or "").partition("\n\n")[2])
     _print_plan(scale, loads)
-    bench = Bench(given.out.absolute() / "bench_data", cores)
+    bench = Bench(given.out.absolute() / "bench_data", cores, stalls=given.stalls)
     report = Report(given.out, planned_s(scale, loads))
     found = _measure(bench, report, scale, loads)
     found["machine"] = _machine(cores)
@@ -201,7 +206,9 @@ def _brief(run: Run) -> str:
     p999 = "" if late is None or late.p999 is None else f", p99.9 {late.p999:.0f}"
     rate = "-" if f.effective_fps is None else f"{f.effective_fps:.2f}"
     worst = "" if late is None else f", lateness p99 {late.p99:.0f}{p999}, max {late.max:.0f} µs"
-    return f"{rate} fps, missed {f.missed_ticks}, lost {run.frames_lost}{worst}"
+    left = run.undisturbed
+    alone = "" if left is None else f", {left.disturbed_ticks} ticks disturbed (up to {left.longest_us:.0f} µs)"
+    return f"{rate} fps, missed {f.missed_ticks}, lost {run.frames_lost}{worst}{alone}"
 
 
 def _machine(cores: frozenset[int]) -> dict[str, Any]:

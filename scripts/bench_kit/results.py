@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from control.load_figures import Spreads
 from scripts.bench_kit.runs import Run
 from transport.timing import figures_us
 
@@ -72,14 +73,22 @@ def _of_system(runs: Sequence[Run]) -> dict[str, Any]:
         return runs[-1].to_json()
     found: dict[str, Any] = medians([run.to_json() for run in gave])
     found["failures"] = [run.failure for run in runs if run.spreads is None]
-    for spread in SPREADS:
-        if found.get(spread):
-            values = [getattr(run.spreads, spread.removesuffix("_us")) for run in gave]
-            together = figures_us(np.concatenate(values))
+    _pool(found, [run.spreads for run in gave if run.spreads is not None])
+    watched = [run.undisturbed for run in gave if run.undisturbed is not None]
+    if watched:
+        _pool(found["undisturbed"], [each.spreads for each in watched])
+        found["undisturbed"]["disturbed_ticks"] = sum(each.disturbed_ticks for each in watched)
+    return found
+
+
+def _pool(found: dict[str, Any], spreads: Sequence[Spreads]) -> None:
+    """Put the p99.9 and the maximum of all runs' values into the figures of a system."""
+    for name in SPREADS:
+        if found.get(name):
+            together = figures_us(np.concatenate([getattr(each, name.removesuffix("_us")) for each in spreads]))
             assert together is not None
             # The greatest of all runs stands beside their median: a median hides the one bad tick.
-            found[spread] = {**found[spread], "p999": together.p999, "max_of_all": together.max}
-    return found
+            found[name] = {**found[name], "p999": together.p999, "max_of_all": together.max}
 
 
 def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -91,8 +100,12 @@ def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
         void = "   VOID: the floor's p99.9 exceeds 100 µs" if load["void"] else ""
         taken = f"median of {load['runs_used']} runs, p99.9 of all their ticks; µs"
         lines += [f"{load['name']}   ({taken}){void}", head, columns]
-        for system in SYSTEMS:
-            lines.append(_timing_line(system, load[system]))
+        lines += [_timing_line(system, load[system]) for system in SYSTEMS]
+        if "undisturbed" in load["onbeat"]:
+            lines.append("without the ticks before which a processor stood still (--stalls), so many:")
+            for system in SYSTEMS:
+                left = load[system].get("undisturbed")
+                lines += [f"{_timing_line(system, left)}   {left['disturbed_ticks']}"] if left else []
         lines.append(_COUNTS)
         for system in SYSTEMS[:2]:
             lines.append(_count_line(system, load[system]))
@@ -105,16 +118,23 @@ def ratios(loads: Sequence[Mapping[str, Any]]) -> list[str]:
     """lerobot's period error against onbeat's, and onbeat's lateness above the floor's, where p99.9 exists."""
     lines = []
     for load in loads:
-        for name in ("p999", "p99", "max"):
-            ours, theirs = (_value(load[system], "period_error_us", name) for system in SYSTEMS[:2])
-            late, floor = (_value(load[system], "lateness_us", name) for system in ("onbeat", "floor"))
-            if ours and theirs and late is not None and floor is not None:
-                lines.append(
-                    f"{load['name']}: period error {name} {theirs / ours:.0f} times better than lerobot's; "
-                    f"lateness {name} {late - floor:+.0f} µs against the floor's"
-                )
-                break
+        lines += _ratio(load["name"], load)
+        if all("undisturbed" in load[system] for system in SYSTEMS):
+            left = {system: load[system]["undisturbed"] for system in SYSTEMS}
+            lines += _ratio(f"{load['name']}, undisturbed", left)
     return lines
+
+
+def _ratio(name: str, load: Mapping[str, Any]) -> list[str]:
+    for part in ("p999", "p99", "max"):
+        ours, theirs = (_value(load[system], "period_error_us", part) for system in SYSTEMS[:2])
+        late, floor = (_value(load[system], "lateness_us", part) for system in ("onbeat", "floor"))
+        if ours and theirs and late is not None and floor is not None:
+            return [
+                f"{name}: period error {part} {theirs / ours:.0f} times better than lerobot's; "
+                f"lateness {part} {late - floor:+.0f} µs against the floor's"
+            ]
+    return []
 
 
 def _timing_line(system: str, found: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from control.envs import frame_code
 from control.load_figures import Spreads, TickFigures, figures, spreads_ns
 from control.load_frames import SyntheticFrames
 from scripts.bench_kit.loads import JOINTS, STEP_MS, BenchLoad
+from scripts.bench_kit.stalls import Undisturbed, undisturbed, watched
 from scripts.bench_kit.watch import Watch
 from transport.errors import OnbeatError
 from transport.ring import SlotLayout, available_memory_bytes
@@ -50,6 +51,7 @@ class Run:
         memory_mb: proportional set size by process, the ring apart.
         spreads: the values of which the figures are percentiles.
         stolen_s: time that the hypervisor took from the measured processors, in s.
+        undisturbed: the same without the ticks that the machine disturbed; None if nobody watched for that.
         details: onbeat's own words on the run.
         failure: why there are no figures.
     """
@@ -60,6 +62,7 @@ class Run:
     cpu_s: Mapping[str, float] = field(default_factory=dict)
     memory_mb: Mapping[str, float] = field(default_factory=dict)
     stolen_s: float = 0.0
+    undisturbed: Undisturbed | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     failure: str = ""
 
@@ -71,6 +74,8 @@ class Run:
         found["cpu_s_per_1000_frames"] = {role: used * 1000 / ticks for role, used in self.cpu_s.items() if ticks}
         found["memory_mb"] = dict(self.memory_mb)
         found["stolen_s"] = self.stolen_s
+        if self.undisturbed is not None:
+            found["undisturbed"] = self.undisturbed.to_json()
         return {**found, **self.details, **({"failure": self.failure} if self.failure else {})}
 
 
@@ -80,11 +85,13 @@ class Bench:
     Args:
         folder: for datasets and logs, on the disk that is to be measured; datasets are removed after each run.
         cores: processors that everything measured is held to.
+        stalls: watch on each of them when the machine itself stands still, at the price of some of their time.
     """
 
-    def __init__(self, folder: Path, cores: frozenset[int]) -> None:
+    def __init__(self, folder: Path, cores: frozenset[int], *, stalls: bool = False) -> None:
         self._folder = folder
         self._cores = cores
+        self._watched = cores if stalls else frozenset[int]()
         self._all_cores = os.sched_getaffinity(0)
 
     def onbeat(self, load: BenchLoad, ticks: int, episodes: int) -> Run:
@@ -151,7 +158,7 @@ class Bench:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "TQDM_DISABLE": "1"}
         environment["HF_LEROBOT_HOME"] = str(place / "hf" / "lerobot")
         stolen_before_s = _stolen_s(self._cores)
-        with self._held(), _busy(load.busy), log.open("w") as out:
+        with watched(self._watched) as stalls, self._held(), _busy(load.busy), log.open("w") as out:
             process = subprocess.Popen(
                 command,
                 stdout=out,
@@ -182,6 +189,7 @@ class Bench:
             figures=figures(trace, load.fps),
             spreads=spreads_ns(trace, load.fps),
             stolen_s=stolen_s,
+            undisturbed=undisturbed(trace, stalls.spans, load.fps) if self._watched else None,
             frames_lost=self._lost(place / "dataset", load, len(trace)),
             cpu_s=watch.cpu_s(int(trace["started_ns"][0]) / 1e9),
             memory_mb=watch.memory_mb,

@@ -1,0 +1,125 @@
+"""Which ticks the machine itself disturbed: what a run's figures are without them.
+
+On a machine that others share, a loop is late when the hypervisor runs somebody else, and no priority helps. A watch on
+each processor (`run_stalls`) says when that was. A tick is disturbed if a processor stood still between the start of
+the tick before it and its own; nothing else is left out, and how many are left out is told.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.load_figures import Spreads, spreads_ns
+from transport.timing import figures_us
+
+_LIMIT_S = 20.0
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Stalls:
+    """What the watches saw; `spans` is set when they have ended.
+
+    Attributes:
+        spans: int64 nanoseconds, CLOCK_MONOTONIC, shape (n, 2): from when to when a processor stood still.
+    """
+
+    spans: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run without the ticks that the machine disturbed.
+
+    Attributes:
+        disturbed_ticks: that were left out.
+        stalls, longest_us: of the processors, between the first tick and the last.
+    """
+
+    spreads: Spreads
+    disturbed_ticks: int
+    stalls: int
+    longest_us: float
+
+    def to_json(self) -> dict[str, Any]:
+        spreads = {f"{field.name}_us": figures_us(getattr(self.spreads, field.name)) for field in fields(self.spreads)}
+        return {
+            "disturbed_ticks": self.disturbed_ticks,
+            "stalls": self.stalls,
+            "longest_us": self.longest_us,
+            **{name: None if figures is None else asdict(figures) for name, figures in spreads.items()},
+        }
+
+
+@contextmanager
+def watched(cores: frozenset[int]) -> Iterator[Stalls]:
+    """Watch these processors, none or more; needs the right to real-time priority.
+
+    Raises:
+        RuntimeError: a watch could not start.
+    """
+    found = Stalls(np.zeros((0, 2), np.int64))
+    with tempfile.TemporaryDirectory(prefix="stalls") as name, ExitStack() as stack:
+        files = [Path(name) / f"{core}.npy" for core in sorted(cores)]
+        watches = [stack.enter_context(_watch(core, file)) for core, file in zip(sorted(cores), files, strict=True)]
+        for watch in watches:
+            assert watch.stdout is not None
+            if watch.stdout.readline() != b"watching\n":
+                raise RuntimeError("a watch could not start; --stalls needs real-time priority, as root has it")
+        yield found
+        for watch in watches:
+            watch.terminate()
+        for watch in watches:
+            watch.wait(_LIMIT_S)
+        found.spans = np.concatenate([found.spans, *(np.load(file) for file in files)])
+
+
+@contextmanager
+def _watch(core: int, file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.bench_kit.run_stalls", str(core), str(file)],
+        stdout=subprocess.PIPE,
+        cwd=_REPOSITORY,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def disturbed(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a processor stood still between the start of the tick before (of the slot, for the first) and the tick's.
+
+    Args:
+        ticks: dtype `load_trace.TICK_DTYPE`, in order.
+        spans: as in `Stalls`, in any order.
+    """
+    starts = ticks["started_ns"]
+    first = np.r_[True, ticks["episode"][1:] != ticks["episode"][:-1]] if len(ticks) else np.zeros(0, bool)
+    since = np.where(first, np.minimum(ticks["scheduled_ns"], starts), np.roll(starts, 1))
+    # Spans that began before the tick's start, less those that had ended by the start of the one before.
+    begun = np.searchsorted(np.sort(spans[:, 0]), starts, side="left")
+    ended = np.searchsorted(np.sort(spans[:, 1]), since, side="right")
+    hit: NDArray[np.bool_] = begun > ended
+    return hit
+
+
+def undisturbed(ticks: NDArray[np.void], spans: NDArray[np.int64], fps: int) -> Undisturbed:
+    """What is left of a run; arguments as for `disturbed`, fps of the grid."""
+    hit = disturbed(ticks, spans)
+    during = spans[(spans[:, 1] > ticks["scheduled_ns"][0]) & (spans[:, 0] < ticks["started_ns"][-1])]
+    longest_ns = (during[:, 1] - during[:, 0]).max(initial=0)
+    return Undisturbed(spreads_ns(ticks, fps, kept=~hit), int(hit.sum()), len(during), float(longest_ns / 1e3))

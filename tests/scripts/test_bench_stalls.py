@@ -1,0 +1,89 @@
+"""Which ticks the bench calls disturbed by the machine, and what it leaves out for that."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.load_figures import spreads_ns
+from control.load_trace import TICK_DTYPE
+from scripts.bench_kit.stalls import disturbed, undisturbed, watched
+
+MS = 1_000_000
+FPS = 100
+
+
+def trace(*started_ms: float, episodes: tuple[int, ...] = ()) -> np.ndarray:
+    """Ticks that were due every 10 ms from 0 on in each episode."""
+    ticks = np.zeros(len(started_ms), TICK_DTYPE)
+    ticks["started_ns"] = np.array(started_ms) * MS
+    ticks["action_sent_ns"] = ticks["started_ns"] + MS
+    ticks["episode"] = episodes or (0,) * len(started_ms)
+    ticks["scheduled_ns"] = np.array(started_ms) // 10 * 10 * MS
+    return ticks
+
+
+def spans(*pairs: tuple[float, float]) -> np.ndarray:
+    return (np.array(pairs).reshape(-1, 2) * MS).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("span", "hit"),
+    [
+        ((-3, -1), [False, False, False, False]),
+        ((-3, 0.5), [True, False, False, False]),
+        ((5, 6), [False, True, False, False]),
+        ((8, 25), [False, True, True, True]),
+        ((0.5, 10.0), [True, True, False, False]),
+        ((31, 99), [False, False, False, False]),
+        ((-1, 99), [True, True, True, True]),
+    ],
+)
+def test_a_tick_is_disturbed_by_what_happens_between_the_tick_before_and_its_start(span, hit):
+    assert disturbed(trace(0.7, 10, 20.1, 30), spans(span)).tolist() == hit
+
+
+def test_between_two_episodes_nothing_is_disturbed():
+    ticks = trace(0, 10, 500, 510, episodes=(0, 0, 1, 1))
+    assert not disturbed(ticks, spans((20, 490))).any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(1, 30)), max_size=12))
+def test_as_if_every_span_were_compared_with_every_tick(pairs):
+    ticks = trace(*(10.0 * slot + (slot * 7 % 5) / 10 for slot in range(40)))
+    found = spans(*((begin, begin + length) for begin, length in pairs))
+    starts = ticks["started_ns"]
+    since = np.r_[ticks["scheduled_ns"][0], starts[:-1]]
+    expected = [any(b < start and e > before for b, e in found) for before, start in zip(since, starts, strict=True)]
+    assert disturbed(ticks, found).tolist() == expected
+
+
+def test_only_disturbed_ticks_are_left_out_with_their_slots_and_intervals():
+    # The third tick missed two slots in a stall; the last is late for a reason of its own.
+    ticks = trace(0, 10, 42, 50, 60, 75)
+    everything = spreads_ns(ticks, FPS)
+    assert (everything.lateness / MS).tolist() == [0, 0, 22, 12, 2, 0, 0, 5]
+    left = undisturbed(ticks, spans((15, 41), (200, 300)), FPS)
+    assert (left.disturbed_ticks, left.stalls, left.longest_us) == (1, 1, 26_000)
+    assert (left.spreads.lateness / MS).tolist() == [0, 0, 0, 0, 5]
+    assert (left.spreads.action / MS).tolist() == [1, 1, 1, 1, 6]
+    assert (left.spreads.period_error / MS).tolist() == [0, 0, 5]
+    found = left.to_json()
+    assert found["lateness_us"]["max"] == 5000
+    assert found["disturbed_ticks"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="watching for stalls needs real-time priority, which root has")
+def test_the_watches_end_and_tell_spans_in_order_of_time():
+    core = min(os.sched_getaffinity(0))
+    with watched(frozenset([core])) as stalls:
+        assert len(stalls.spans) == 0
+    assert stalls.spans.shape[1] == 2
+    assert (stalls.spans[:, 1] - stalls.spans[:, 0] > 500_000).all()
+    with watched(frozenset()) as nothing:
+        pass
+    assert nothing.spans.shape == (0, 2)
