@@ -25,6 +25,7 @@ from statistics import median
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _WITHOUT = Path(__file__).with_name("bench_kit") / "without_journal"
+_PATCHES = Path(__file__).with_name("late_patches")
 _TARGET = 0.15
 _START_LIMIT_S = 60.0
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -65,7 +66,7 @@ def _ingest_cpu(*, without: bool, seconds: float) -> float:
         command = [str(Path(sys.executable).with_name("onbeat")), "loadtest", *(f"--{k}={v}" for k, v in flags.items())]
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         if without:
-            environment["PYTHONPATH"] = f"{_WITHOUT}:{environment.get('PYTHONPATH', '')}"
+            environment["PYTHONPATH"] = f"{_WITHOUT}:{_PATCHES}:{environment.get('PYTHONPATH', '')}"
         log = Path(folder, "log.txt")
         with log.open("w") as out:
             process = subprocess.Popen(

@@ -2,13 +2,11 @@
 itself where the bench has put its folder on the path; nothing that is recorded this way can be committed.
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+import late_patches  # type: ignore[import-not-found] # on the path beside this file
 
 
 def _nothing(*_: Any) -> None:
@@ -31,27 +29,4 @@ _PATCHES: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    """Lets a module be imported as ever, then changes it."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        patch = _PATCHES.pop(name, None)
-        if patch is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        loader = spec.loader
-        assert loader is not None
-        run = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            run(module)
-            patch(module)
-
-        loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-sys.meta_path.insert(0, _Finder())
+late_patches.install(_PATCHES)

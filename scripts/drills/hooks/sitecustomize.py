@@ -3,19 +3,18 @@
 ONBEAT_DRILL is JSON: the fault's name → its arguments. The product knows nothing of it.
 """
 
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import json
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import late_patches  # type: ignore[import-not-found] # on the path beside this file
 
 _PLAN: dict[str, Any] = json.loads(os.environ.get("ONBEAT_DRILL", "{}"))
 # `python -m writer.ingest`: what this process is.
@@ -85,45 +84,20 @@ def _step_clock(after_s: float, step_s: float) -> None:
     time.time_ns = lambda: now_ns() + int(ahead_s() * 1e9)
 
 
-_PATCHES: dict[str, Callable[[ModuleType], None]] = {}
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Lets a module be imported as ever, then changes it."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        patch = _PATCHES.pop(name, None)
-        if patch is None:
-            return None
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        loader = spec.loader
-        assert loader is not None
-        run = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            run(module)
-            patch(module)
-
-        loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
 def _install() -> None:
+    patches: dict[str, Callable[[ModuleType], None]] = {}
     if _PROGRAM == "writer.committer" and "kill_at_steps" in _PLAN:
         folder = _PLAN["kill_at_steps"]
-        _PATCHES["writer.commit"] = lambda module: _kill_at_steps(module, folder)
+        patches["writer.commit"] = lambda module: _kill_at_steps(module, folder)
     if _PROGRAM == "writer.ingest" and "fail_encoder" in _PLAN:
         frame_index = _PLAN["fail_encoder"]
-        _PATCHES["writer.encoder"] = lambda module: _fail_encoder(module, frame_index)
+        patches["writer.encoder"] = lambda module: _fail_encoder(module, frame_index)
     if _PROGRAM == "writer.ingest" and "stall_sync" in _PLAN:
         _stall_sync(**_PLAN["stall_sync"])
     if "step_clock" in _PLAN:
         _step_clock(**_PLAN["step_clock"])
-    if _PATCHES:
-        sys.meta_path.insert(0, _Finder())
+    if patches:
+        late_patches.install(patches)
 
 
 _install()
