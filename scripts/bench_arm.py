@@ -3,7 +3,7 @@
 An emulated SO-101 leader and follower with lerobot's own drivers, and two `testfile` cameras of 640x480. Four sessions
 with the same flags: onbeat without cameras, onbeat with them, stock lerobot-record with them, and onbeat while 1 % of
 all reads of the positions get no answer. Prints a table, decodes what onbeat recorded, and writes out/bench_arm.json.
-Ten minutes; --quick takes two.
+Exits 1 when a verdict is not met. Ten minutes; --quick takes two.
 
 What this favours: onbeat as root, which gets the real-time priority that it asks for. The arms answer at the speed of a
 1 Mbaud bus but run on this machine: keep them off the processors that are measured (--cores, --arm_cores).
@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from scripts.bench_kit.arm_figures import ArmSession, session, verdicts
+from scripts.bench_kit.arm_figures import ArmSession, all_met, session, verdicts
 from scripts.drills.process import ONBEAT, OnbeatProcess
 from scripts.emulators.rig import Rig, arm_flags, make_rig
 from writer.verify import verify
@@ -196,7 +196,7 @@ def main() -> int:
         "verdicts": lines,
     }
     (given.out / "bench_arm.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return 0 if all_met(lines) else 1
 
 
 def _said(found: ArmSession) -> ArmSession:

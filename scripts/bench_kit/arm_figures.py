@@ -16,6 +16,7 @@ from transport.timing import Figures, Nanoseconds, figures_us, lateness_ns
 MAX_ADDED_US = 200.0
 # A failed read may cost this part of a tick.
 _LIMIT_PART = 4
+_NOT_MET = "NOT MET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +136,10 @@ def verdicts(
     return lines
 
 
+def all_met(lines: Sequence[str]) -> bool:
+    """Whether every one of the `verdicts` is."""
+    return not any(line.startswith(_NOT_MET) for line in lines)
+
+
 def _line(met: bool, text: str) -> str:
-    return f"{'ok     ' if met else 'NOT MET'}  {text}"
+    return f"{'ok     ' if met else _NOT_MET}  {text}"

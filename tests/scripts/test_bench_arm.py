@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from scripts.bench_kit.arm_figures import ArmSession, ages_ns, predicted_missed, session, verdicts
+from scripts.bench_kit.arm_figures import ArmSession, ages_ns, all_met, predicted_missed, session, verdicts
 from scripts.emulators.feetech.history import Access
 from transport.timing import Figures
 
@@ -82,3 +82,4 @@ def test_verdicts(changes: dict[str, ArmSession], bad: list[str]) -> None:
     lines = verdicts(*sessions.values(), FPS)
     assert len(lines) == 4
     assert [line.removeprefix("NOT MET  ")[: len(bad[0])] for line in lines if line.startswith("NOT MET")] == bad
+    assert all_met(lines) is (not bad)
