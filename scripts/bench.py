@@ -207,7 +207,9 @@ def _brief(run: Run) -> str:
     rate = "-" if f.effective_fps is None else f"{f.effective_fps:.2f}"
     worst = "" if late is None else f", lateness p99 {late.p99:.0f}{p999}, max {late.max:.0f} µs"
     left = run.undisturbed
-    alone = "" if left is None else f", {left.disturbed_ticks} ticks disturbed (up to {left.longest_us:.0f} µs)"
+    alone = ""
+    if left is not None:
+        alone = f", {left.disturbed_ticks} ticks disturbed (stalls up to {left.longest_us:.0f} µs)"
     return f"{rate} fps, missed {f.missed_ticks}, lost {run.frames_lost}{worst}{alone}"
 
 

@@ -106,6 +106,7 @@ def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
             for system in SYSTEMS:
                 left = load[system].get("undisturbed")
                 lines += [f"{_timing_line(system, left)}   {left['disturbed_ticks']}"] if left else []
+            lines.append(f"a processor stood still for (ms of a run): {_stood_still(load)}")
         lines.append(_COUNTS)
         for system in SYSTEMS[:2]:
             lines.append(_count_line(system, load[system]))
@@ -146,6 +147,16 @@ def _timing_line(system: str, found: Mapping[str, Any]) -> str:
             value = _value(found, spread, name)
             cells.append(f"{'-' if value is None else f'{value:.0f}':>{width}}")
     return f"{system:<9}" + "".join(cells)
+
+
+def _stood_still(load: Mapping[str, Any]) -> str:
+    told = []
+    for system in SYSTEMS:
+        left = load[system].get("undisturbed")
+        if left:
+            other = "" if left["elsewhere_ms"] is None else f" (one that ran nothing of it {left['elsewhere_ms']:.0f})"
+            told.append(f"{system} {left['still_ms']:.0f}{other}")
+    return ", ".join(told)
 
 
 def _count_line(system: str, found: Mapping[str, Any]) -> str:

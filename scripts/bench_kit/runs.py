@@ -91,8 +91,8 @@ class Bench:
     def __init__(self, folder: Path, cores: frozenset[int], *, stalls: bool = False) -> None:
         self._folder = folder
         self._cores = cores
-        self._watched = cores if stalls else frozenset[int]()
         self._all_cores = os.sched_getaffinity(0)
+        self._watched = (cores, frozenset(self._all_cores) - cores) if stalls else None
 
     def onbeat(self, load: BenchLoad, ticks: int, episodes: int) -> Run:
         """`onbeat loadtest` into a local writer, journal on."""
@@ -158,7 +158,12 @@ class Bench:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf"), "TQDM_DISABLE": "1"}
         environment["HF_LEROBOT_HOME"] = str(place / "hf" / "lerobot")
         stolen_before_s = _stolen_s(self._cores)
-        with watched(self._watched) as stalls, self._held(), _busy(load.busy), log.open("w") as out:
+        with (
+            watched(*(self._watched or (frozenset(),))) as stalls,
+            self._held(),
+            _busy(load.busy),
+            log.open("w") as out,
+        ):
             process = subprocess.Popen(
                 command,
                 stdout=out,
@@ -189,7 +194,7 @@ class Bench:
             figures=figures(trace, load.fps),
             spreads=spreads_ns(trace, load.fps),
             stolen_s=stolen_s,
-            undisturbed=undisturbed(trace, stalls.spans, load.fps) if self._watched else None,
+            undisturbed=undisturbed(trace, stalls, len(self._cores), load.fps) if self._watched else None,
             frames_lost=self._lost(place / "dataset", load, len(trace)),
             cpu_s=watch.cpu_s(int(trace["started_ns"][0]) / 1e9),
             memory_mb=watch.memory_mb,

@@ -1,8 +1,9 @@
 """Which ticks the machine itself disturbed: what a run's figures are without them.
 
 On a machine that others share, a loop is late when the hypervisor runs somebody else, and no priority helps. A watch on
-each processor (`run_stalls`) says when that was. A tick is disturbed if a processor stood still between the start of
-the tick before it and its own; nothing else is left out, and how many are left out is told.
+each processor (`run_stalls`) says when that was. A tick is disturbed if a processor of the measured ones stood still
+between the start of the tick before it and its own; nothing else is left out, and how many are left out is told. If
+processors that run nothing of what is measured stand still as long, it is not the load that stops them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,12 @@ class Stalls:
     """What the watches saw; `spans` is set when they have ended.
 
     Attributes:
-        spans: int64 nanoseconds, CLOCK_MONOTONIC, shape (n, 2): from when to when a processor stood still.
+        spans: int64 nanoseconds, CLOCK_MONOTONIC, shape (n, 2): from when to when a measured processor stood still.
+        elsewhere: the same of each other processor.
     """
 
     spans: NDArray[np.int64]
+    elsewhere: list[NDArray[np.int64]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -43,35 +46,41 @@ class Undisturbed:
 
     Attributes:
         disturbed_ticks: that were left out.
-        stalls, longest_us: of the processors, between the first tick and the last.
+        stalls, longest_us: of the measured processors, between the first tick and the last.
+        still_ms: for how long one of them stood still, on average, in ms.
+        elsewhere_ms: the same of the other processors; None if there are none.
     """
 
     spreads: Spreads
     disturbed_ticks: int
     stalls: int
     longest_us: float
+    still_ms: float
+    elsewhere_ms: float | None
 
     def to_json(self) -> dict[str, Any]:
-        spreads = {f"{field.name}_us": figures_us(getattr(self.spreads, field.name)) for field in fields(self.spreads)}
+        spreads = {f"{each.name}_us": figures_us(getattr(self.spreads, each.name)) for each in fields(self.spreads)}
         return {
             "disturbed_ticks": self.disturbed_ticks,
             "stalls": self.stalls,
             "longest_us": self.longest_us,
+            "still_ms": self.still_ms,
+            "elsewhere_ms": self.elsewhere_ms,
             **{name: None if figures is None else asdict(figures) for name, figures in spreads.items()},
         }
 
 
 @contextmanager
-def watched(cores: frozenset[int]) -> Iterator[Stalls]:
-    """Watch these processors, none or more; needs the right to real-time priority.
+def watched(cores: frozenset[int], others: frozenset[int] = frozenset()) -> Iterator[Stalls]:
+    """Watch the measured processors, none or more, and others; needs the right to real-time priority.
 
     Raises:
         RuntimeError: a watch could not start.
     """
     found = Stalls(np.zeros((0, 2), np.int64))
     with tempfile.TemporaryDirectory(prefix="stalls") as name, ExitStack() as stack:
-        files = [Path(name) / f"{core}.npy" for core in sorted(cores)]
-        watches = [stack.enter_context(_watch(core, file)) for core, file in zip(sorted(cores), files, strict=True)]
+        files = {core: Path(name) / f"{core}.npy" for core in sorted(cores | others)}
+        watches = [stack.enter_context(_watch(core, file)) for core, file in files.items()]
         for watch in watches:
             assert watch.stdout is not None
             if watch.stdout.readline() != b"watching\n":
@@ -81,7 +90,8 @@ def watched(cores: frozenset[int]) -> Iterator[Stalls]:
             watch.terminate()
         for watch in watches:
             watch.wait(_LIMIT_S)
-        found.spans = np.concatenate([found.spans, *(np.load(file) for file in files)])
+        found.spans = np.concatenate([found.spans, *(np.load(files[core]) for core in sorted(cores))])
+        found.elsewhere = [np.load(files[core]) for core in sorted(others)]
 
 
 @contextmanager
@@ -117,9 +127,31 @@ def disturbed(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.b
     return hit
 
 
-def undisturbed(ticks: NDArray[np.void], spans: NDArray[np.int64], fps: int) -> Undisturbed:
-    """What is left of a run; arguments as for `disturbed`, fps of the grid."""
-    hit = disturbed(ticks, spans)
-    during = spans[(spans[:, 1] > ticks["scheduled_ns"][0]) & (spans[:, 0] < ticks["started_ns"][-1])]
-    longest_ns = (during[:, 1] - during[:, 0]).max(initial=0)
-    return Undisturbed(spreads_ns(ticks, fps, kept=~hit), int(hit.sum()), len(during), float(longest_ns / 1e3))
+def undisturbed(ticks: NDArray[np.void], stalls: Stalls, cores: int, fps: int) -> Undisturbed:
+    """What is left of a run.
+
+    Args:
+        ticks: as for `disturbed`.
+        cores: how many processors were measured.
+        fps: of the grid.
+    """
+    hit = disturbed(ticks, stalls.spans)
+    during, *elsewhere = (_during(ticks, spans) for spans in (stalls.spans, *stalls.elsewhere))
+    return Undisturbed(
+        spreads_ns(ticks, fps, kept=~hit),
+        int(hit.sum()),
+        len(during),
+        float((during[:, 1] - during[:, 0]).max(initial=0) / 1e3),
+        _ms(during) / cores,
+        sum(map(_ms, elsewhere)) / len(elsewhere) if elsewhere else None,
+    )
+
+
+def _during(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those between the first tick and the last."""
+    within: NDArray[np.bool_] = (spans[:, 1] > ticks["scheduled_ns"][0]) & (spans[:, 0] < ticks["started_ns"][-1])
+    return spans[within]
+
+
+def _ms(spans: NDArray[np.int64]) -> float:
+    return float((spans[:, 1] - spans[:, 0]).sum() / 1e6)

@@ -15,6 +15,7 @@ from scripts.bench_kit import results
 from scripts.bench_kit.ladder import climb, sustains
 from scripts.bench_kit.loads import FULL, LOADS, QUICK, BenchLoad, planned_s
 from scripts.bench_kit.runs import Run
+from scripts.bench_kit.stalls import Undisturbed
 from scripts.bench_kit.watch import Watch
 
 LOAD = BenchLoad(1, 640, 480, 60, "h264")
@@ -150,3 +151,20 @@ def test_the_watch_sees_processor_time_and_memory_of_children():
         process.stdin.close()
     assert watch.memory_mb["others"] > 1
     assert "ring" not in watch.memory_mb
+
+
+def test_undisturbed_ticks_have_rows_and_ratios_of_their_own():
+    runs = {"onbeat": timed(5, worst_us=2025), "lerobot": timed(5, worst_us=2005), "floor": timed(3)}
+    for system, run in runs.items():
+        quiet = timed(4 if system != "lerobot" else 5, worst_us=0 if system != "lerobot" else 905)
+        run.undisturbed = Undisturbed(quiet.spreads, 7, 9, 8000.0, 12.0, None if system == "floor" else 11.0)
+    found = results.summarize("x", [runs, runs])
+    assert found["onbeat"]["undisturbed"]["disturbed_ticks"] == 14
+    assert found["onbeat"]["undisturbed"]["lateness_us"]["max_of_all"] < found["onbeat"]["lateness_us"]["max_of_all"]
+    lines = "\n".join(results.table([found]))
+    assert lines.count("\nonbeat ") == 3
+    assert "stood still for (ms of a run): onbeat 12 (one that ran nothing of it 11), " in lines
+    assert lines.count("floor 12\n") == 1
+    raw, quiet_line = results.ratios([found])
+    assert raw.startswith("x: period error p99 1 times")
+    assert quiet_line.startswith("x, undisturbed: period error p99 ")

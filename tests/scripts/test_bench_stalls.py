@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from control.load_figures import spreads_ns
 from control.load_trace import TICK_DTYPE
-from scripts.bench_kit.stalls import disturbed, undisturbed, watched
+from scripts.bench_kit.stalls import Stalls, disturbed, undisturbed, watched
 
 MS = 1_000_000
 FPS = 100
@@ -67,8 +67,10 @@ def test_only_disturbed_ticks_are_left_out_with_their_slots_and_intervals():
     ticks = trace(0, 10, 42, 50, 60, 75)
     everything = spreads_ns(ticks, FPS)
     assert (everything.lateness / MS).tolist() == [0, 0, 22, 12, 2, 0, 0, 5]
-    left = undisturbed(ticks, spans((15, 41), (200, 300)), FPS)
+    stalls = Stalls(spans((15, 41), (200, 300)), [spans((-9, -8), (5, 7)), spans((50, 51), (60, 64))])
+    left = undisturbed(ticks, stalls, 2, FPS)
     assert (left.disturbed_ticks, left.stalls, left.longest_us) == (1, 1, 26_000)
+    assert (left.still_ms, left.elsewhere_ms) == (13, 3.5)
     assert (left.spreads.lateness / MS).tolist() == [0, 0, 0, 0, 5]
     assert (left.spreads.action / MS).tolist() == [1, 1, 1, 1, 6]
     assert (left.spreads.period_error / MS).tolist() == [0, 0, 5]
@@ -79,11 +81,13 @@ def test_only_disturbed_ticks_are_left_out_with_their_slots_and_intervals():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="watching for stalls needs real-time priority, which root has")
 def test_the_watches_end_and_tell_spans_in_order_of_time():
-    core = min(os.sched_getaffinity(0))
-    with watched(frozenset([core])) as stalls:
+    core, *others = sorted(os.sched_getaffinity(0))
+    with watched(frozenset([core]), frozenset(others)) as stalls:
         assert len(stalls.spans) == 0
-    assert stalls.spans.shape[1] == 2
-    assert (stalls.spans[:, 1] - stalls.spans[:, 0] > 500_000).all()
+    assert len(stalls.elsewhere) == len(others)
+    for found in (stalls.spans, *stalls.elsewhere):
+        assert found.shape[1] == 2
+        assert (found[:, 1] - found[:, 0] > 500_000).all()
     with watched(frozenset()) as nothing:
         pass
     assert nothing.spans.shape == (0, 2)
