@@ -49,7 +49,7 @@ def link_silent_10s(stage: Stage) -> Result:
 @drill("link-gone", may_lose="nothing: what is undelivered is left in the spill folder")
 def link_gone(stage: Stage) -> Result:
     """The link is gone for good: recording ends in order, what the writer lacks waits in the spill folder."""
-    flags = ("--publisher.give_up_s=20",)
+    flags = ("--publisher.give_up_s=60",)
     with remote_writer(stage) as far, stage.record(*far.flags, *flags, SLOW, episodes=2, local=False) as run:
         run.tap.wait_frames(stage.rng.randrange(10, 60), 1)
         far.link.cut()
