@@ -21,6 +21,7 @@ from writer.handshake import Session, again
 from writer.journal_join import to_finished
 from writer.keep import keep_journal
 from writer.mux import write_mp4
+from writer.priority import give_up_realtime
 from writer.resume import read_episode
 from writer.uploading import Uploading
 from writer.workdir import SessionDir, work_dir
@@ -130,6 +131,8 @@ class CommitterProcess:
 def main() -> None:
     """Entry of the process; its link's first message comes with two eventfds."""
     link, _, (ready_fd, done_fd) = child_link()
+    # A session opens its encoder to check it: with SVT-AV1, every commit would then run before the loop.
+    give_up_realtime()
     CommitterProcess(link, ready_fd, done_fd).run()
 
 

@@ -29,9 +29,17 @@ def policy(thread: int) -> int:
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs two processors")
 def test_publisher_and_writer_stay_at_normal_priority_and_off_the_loops_processor(tmp_path: Path) -> None:
     root = tmp_path / "ds"
-    flags = ("--teleop.type=none", "--dataset.episode_time_s=4", "--dataset.num_episodes=1", f"--timing.cpu={CPUS[-1]}")
+    # The codec is the one that makes whatever opens it real-time.
+    flags = (
+        "--teleop.type=none",
+        "--dataset.episode_time_s=6",
+        "--dataset.num_episodes=2",
+        "--dataset.rgb_encoder.vcodec=libsvtav1",
+        f"--timing.cpu={CPUS[-1]}",
+    )
     with run.record(root, tmp_path, *flags) as process:
-        process.wait_for(r"state: recording")
+        process.wait_for(r"state: recording .*\(take 1\)")
+        process.wait_for(r"take 0: committed as episode 0")
         control = process.pid_of("control.process")
         others = {
             module: process.pid_of(module) for module in ("transport.publisher", "writer.ingest", "writer.committer")
