@@ -2,11 +2,11 @@
 #   make record    build .venv, install, record 3 episodes of the built-in environment
 #   make test      install, then lint, types, import rules and tests
 #   make acceptance  the long proofs beside stock LeRobot
-#   make drills    kill, cut, fill and fuzz a recording in 46 ways and count what is lost
+#   make drills    kill, cut, fill and fuzz a recording in 45 ways and count what is lost
 # Flags for any: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.13 test` chooses another.
-PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.14; do \
+PYTHON ?= $(shell for p in python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 # Half the processors: what runs beside a loop must leave it one.
 HALF := $(shell n=$$(nproc); echo $$(( n > 3 ? n / 2 : 1 )))
 
-.PHONY: record test acceptance lint drills bench bench-arm bench-publish microbench lock clean
+.PHONY: record test acceptance lint drills bench bench-arm bench-journal bench-publish microbench lock clean
 
 record: $(READY)
 	$(BIN)/onbeat record $(ARGS)
@@ -36,11 +36,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# An hour and a half; ARGS=--quick takes about eight minutes. The others: an emulated arm with and without cameras and
-# beside stock, what the loop adds to a copy, and what small parts cost.
 drills: $(READY)
 	$(BIN)/python -m scripts.drills $(ARGS)
 
+# Eighty minutes; ARGS=--quick takes about eight. The others: an emulated arm with and without cameras and beside stock,
+# what the journal costs, what the loop adds to a copy, and what small parts cost.
 bench: $(READY)
 	$(BIN)/python -m scripts.bench $(ARGS)
 

@@ -147,7 +147,7 @@ def _flags(cfg: RecordDatasetConfig, fps: int) -> RecordConfig:
         no_stamp=True,
         rgb_encoder=getattr(cfg, "rgb_encoder", None) or EncoderSpec(),
     )
-    # The seed's rule: a reward of exactly 1.0 is a success.
+    # The rule of the recorder that this replaces: a reward of exactly 1.0 is a success.
     episode = EpisodeFlags(cfg.number_of_steps_after_success, success_reward=1.0)
     config = RecordConfig(dataset=dataset, episode=episode)
     config.writer.address = getattr(cfg, "writer_address", None)

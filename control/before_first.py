@@ -43,7 +43,7 @@ def await_ready(
         if received is not None:
             message, fds = received
             if "failed" in message:
-                raise told(message["failed"], message["exit_code"])
+                raise told(message)
             if "log" in message:
                 display.warn(message["log"])
             elif "guard" in message:

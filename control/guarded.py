@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from control.errors import told
-from transport.errors import OnbeatError, UsageError
+from transport.errors import OnbeatError, RefusedError, UsageError
 from transport.link import Link
 
 RELEASE, HOLD = "release", "hold"
@@ -105,7 +104,7 @@ class Guard:
         if answer is None:
             raise OnbeatError("the supervisor ended before the robot was guarded")
         if "refused" in answer[0]:
-            raise told(answer[0]["refused"], 2)
+            raise RefusedError(answer[0]["refused"])
 
     def stand_down(self) -> None:
         """The robot was released in order: there is nothing to do."""

@@ -198,7 +198,7 @@ def connect(device: Any, section: str) -> None:
     """Connect a robot or teleoperator whose flags are `--{section}.*`.
 
     Raises:
-        UsageError: it is not calibrated.
+        UncalibratedError: it is not calibrated.
         SourceError: it does not answer.
     """
     if isinstance(device, TeleopProxy):

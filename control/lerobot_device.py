@@ -10,8 +10,8 @@ from typing import Any
 from lerobot.robots import Robot
 from lerobot.teleoperators import Teleoperator
 
+from control.errors import UncalibratedError
 from control.lerobot_bus import buses_of
-from transport.errors import UsageError
 
 _CUTS_TORQUE = "disable_torque_on_disconnect"
 
@@ -26,7 +26,7 @@ def no_prompts(device: Any, section: str) -> Iterator[None]:
     """Refuse, instead of asking at a terminal that this process has not, to calibrate a device that needs it.
 
     Raises:
-        UsageError: it is not calibrated.
+        UncalibratedError: it is not calibrated.
     """
     parts = parts_of(device)
     for part in parts:
@@ -43,9 +43,10 @@ def _refusing(part: Any, section: str, calibrate: Callable[[], None]) -> Callabl
         if part.is_calibrated:
             calibrate()
             return
-        raise UsageError(
+        raise UncalibratedError(
             f"{part} is not calibrated, or not as its calibration file {part.calibration_fpath} says; run "
-            f"lerobot-calibrate with the same --{section}.* flags first"
+            f"lerobot-calibrate with the same --{section}.* flags first",
+            section,
         )
 
     return refuse

@@ -6,17 +6,26 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+
+# What takes longer than a sentence hangs.
+LONGEST_S = 10.0
 
 
 class OneSound:
     """The program that is running, if any.
 
+    Args:
+        now_s: a monotonic clock.
+
     Attributes:
         process: None while all is silent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._since_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, command: Sequence[str], sound: bytes = b"") -> None:
@@ -25,6 +34,7 @@ class OneSound:
         Raises:
             OSError: it cannot be started.
         """
+        self._since_s = self._now_s()
         # A file in memory: a player that does not read cannot hold us up.
         fd = os.memfd_create("onbeat-sound", os.MFD_CLOEXEC)
         try:
@@ -36,12 +46,17 @@ class OneSound:
         finally:
             os.close(fd)
 
-    def reap(self) -> int | None:
-        """The exit code of a program that has ended, once; None while it runs, and when there is none."""
-        if self.process is None or self.process.poll() is None:
-            return None
-        code, self.process = self.process.returncode, None
-        return code
+    def failure(self) -> str:
+        """What was wrong with what has ended, once; empty if nothing was. Ends what hangs; call it now and then."""
+        if self.process is None:
+            return ""
+        if self.process.poll() is not None:
+            code, self.process = self.process.returncode, None
+            return f"ended with code {code}" if code else ""
+        if self._now_s() - self._since_s > LONGEST_S:
+            self.end()
+            return f"did not end within {LONGEST_S:g} s"
+        return ""
 
     def end(self, patience_s: float = 0.0) -> None:
         """End what still runs after `patience_s`, with all that it started."""

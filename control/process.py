@@ -10,6 +10,7 @@ import draccus
 from control import policy_build
 from control.build import build, build_hil, build_robot
 from control.config import RecordConfig
+from control.errors import tell
 from control.hil_flags import HilRecordConfig
 from control.lerobot_flags import RobotRecordConfig
 from control.session import run_session
@@ -41,7 +42,7 @@ def main() -> int:
             made = build(config) if config.policy.path is None else policy_build.build_env(config, link)
             source, plan, settings = made
     except OnbeatError as error:
-        link.send({"failed": str(error), "exit_code": error.exit_code})
+        link.send(tell(error))
         return error.exit_code
     failed = True
     try:
@@ -51,7 +52,7 @@ def main() -> int:
         failed = False
         return 2  # the supervisor knows why, and says it
     except OnbeatError as error:
-        link.send({"failed": str(error), "exit_code": error.exit_code})
+        link.send(tell(error))
         if config.debug:
             traceback.print_exc(file=sys.stderr)
         return error.exit_code

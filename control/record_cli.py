@@ -10,13 +10,15 @@ from datetime import datetime
 
 import draccus
 
-from control import hil_flags, lerobot_flags, policy_flags
+from control import calibration, hil_flags, lerobot_flags, policy_flags
 from control.config import RecordConfig
 from control.control_handle import ControlHandle
 from control.display import Display
+from control.errors import UncalibratedError
 from control.naming import supervisor_settings
 from control.operator import make_operator
 from control.supervisor import Supervisor
+from control.supervisor_settings import SupervisorSettings
 from transport import flags
 from transport.errors import UsageError
 from transport.link import spawn
@@ -49,6 +51,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(config: RecordConfig, robot: list[str] | None, hil: list[str] | None) -> int:
     settings = supervisor_settings(config, datetime.now())
+    while True:
+        try:
+            return _session(config, settings, robot, hil)
+        except UncalibratedError as error:
+            if robot is None or not calibration.offered(error, robot):
+                raise
+
+
+def _session(config: RecordConfig, settings: SupervisorSettings, robot: list[str] | None, hil: list[str] | None) -> int:
     with contextlib.ExitStack() as exits:
         display = exits.enter_context(contextlib.closing(Display(config.dataset.num_episodes)))
         operator = exits.enter_context(contextlib.closing(make_operator(config, display.note, display.warn)))

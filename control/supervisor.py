@@ -234,7 +234,7 @@ class Supervisor:
         if "log" in message:
             self._display.warn(message["log"])
         elif "failed" in message:
-            raise told(message["failed"], message["exit_code"])
+            raise told(message)
 
     def _start_guardian(self, config: dict[str, Any], fds: list[int]) -> None:
         self._children.append(self._start.guardian(config, fds, self._summary, self._display))

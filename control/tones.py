@@ -6,6 +6,7 @@ import array
 import io
 import math
 import shutil
+import time
 import wave
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,7 @@ class Tones:
         bell: rings the terminal's bell.
         warn: one line for the operator.
         which: as `shutil.which`.
+        now_s: a monotonic clock.
     """
 
     def __init__(
@@ -35,12 +37,13 @@ class Tones:
         bell: Callable[[], None],
         warn: Callable[[str], None],
         which: Callable[[str], str | None] = shutil.which,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bell, self._warn = bell, warn
         self._player = None if play is False else find_player(which)
         self._speaker = None if play is False or self._player else which("spd-say")
         self._rings = bool(play)
-        self._sound = OneSound()
+        self._sound = OneSound(now_s)
 
     def play(self, urgency: int) -> None:
         """Urgency 0, 1 or 2: that many beeps and one, each higher than the last urgency's."""
@@ -55,9 +58,9 @@ class Tones:
             self._bell()
 
     def reap(self) -> None:
-        """Notice the end of what was played; call it now and then."""
-        if code := self._sound.reap():
-            self._give_up(f"ended with code {code}")
+        """Notice the end of what was played, and end a player that hangs; call it now and then."""
+        if why := self._sound.failure():
+            self._give_up(why)
 
     def close(self) -> None:
         """End what is still being played."""

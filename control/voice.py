@@ -16,8 +16,6 @@ from control.tones import find_player, melody
 
 # Each waits until it has spoken.
 _SPEAKERS = (("spd-say", "--wait"), ("say",), ("espeak-ng",), ("espeak",))
-# What takes longer than a sentence hangs.
-_LONGEST_S = 10.0
 _LAST_WORDS_S = 2.0
 _NOTE_S = 0.12
 _NOTES_HZ = {
@@ -49,7 +47,7 @@ class Voice:
         which: Callable[[str], str | None] = shutil.which,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bell, self._note, self._now_s = bell, note, now_s
+        self._bell, self._note = bell, note
         self._speaker: Sequence[str] | None = None
         self._player: Sequence[str] | None = None
         self._rings = bool(play)
@@ -58,8 +56,7 @@ class Voice:
             self._player = find_player(which)
         if self._speaker is None and (self._player or play):
             self._say_what_is_heard("no program speaks here (spd-say, say, espeak-ng or espeak)")
-        self._sound = OneSound()
-        self._since_s = 0.0
+        self._sound = OneSound(now_s)
         # A re-record and the episode that follows it are the most that are worth hearing late.
         self._waiting: deque[tuple[Cue, str]] = deque(maxlen=2)
 
@@ -70,12 +67,8 @@ class Voice:
 
     def turn(self) -> None:
         """Go on; call it now and then."""
-        code = self._sound.reap()
-        if code:
-            self._give_up(f"ended with code {code}")
-        if self._sound.process is not None and self._now_s() - self._since_s > _LONGEST_S:
-            self._sound.end()
-            self._give_up(f"did not end within {_LONGEST_S:g} s")
+        if why := self._sound.failure():
+            self._give_up(why)
         while self._waiting and self._sound.process is None:
             self._begin(*self._waiting.popleft())
 
@@ -85,7 +78,6 @@ class Voice:
         self._sound.end(_LAST_WORDS_S)
 
     def _begin(self, cue: Cue, words: str) -> None:
-        self._since_s = self._now_s()
         try:
             if self._speaker is not None:
                 self._sound.start([*self._speaker, words])

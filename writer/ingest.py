@@ -115,6 +115,7 @@ class Ingest:
             raise CodecError("a HELLO of an older connection")
         connection = self._front.let_in(received.fd)
         try:
+            handshake.check_form(hello)
             if opened is not None and opened.session.session_id != hello.session_id:
                 self._make_room(opened)
             if self._open is not None:

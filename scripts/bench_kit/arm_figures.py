@@ -1,4 +1,4 @@
-"""What the logs of emulated arms and a sidecar say about a session, and what the issue at hand asks of it. Pure."""
+"""What the logs of emulated arms and a sidecar say about a session, and what is asked of it. Pure."""
 
 from __future__ import annotations
 

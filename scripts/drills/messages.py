@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import zmq
 
 from scripts.drills.mitm import Mitm
+from scripts.drills.process import send
 from scripts.drills.registry import Result, drill
 from scripts.drills.remote import remote_writer
 from scripts.drills.stage import SLOW, Stage
@@ -50,8 +52,11 @@ def _hello(port: int, **changes: Any) -> str:
 
 @drill("strange-hellos")
 def strange_hellos(stage: Stage) -> Result:
-    """Another protocol, another schema for the same session, names that lead elsewhere: refused, beside a session."""
-    with remote_writer(stage) as far, stage.record(*far.flags, SLOW, episodes=2, local=False) as run:
+    """Another protocol, other streams for the same session, names that lead elsewhere: refused, each for what it is."""
+    with (
+        remote_writer(stage, once=False) as far,
+        stage.record(*far.flags, SLOW, episodes=2, local=False) as run,
+    ):
         run.tap.wait_frames(30)
         mine = sessions(far.root)[0]
         agreed = json.loads((mine.path / "session.json").read_text())
@@ -64,20 +69,29 @@ def strange_hellos(stage: Stage) -> Result:
             "owner": "a drill",
         }
         fewer = {**agreed["schema"], "streams": agreed["schema"]["streams"][1:]}
-        strange = {
-            "another session": good,
-            "another protocol": {**good, "protocol": msg.PROTOCOL + 1},
-            # As the recorder's next connection: one that is not newer than the present one is no request at all.
-            "another schema": {**good, "session_id": mine.session_id, "schema": fewer, "epoch": 1000},
-            "a path as a name": {**good, "dataset": {**good["dataset"], "repo_id": "../../etc"}},
-            "a folder of its own": {**good, "dataset": {**good["dataset"], "root": str(stage.folder / "mine")}},
-            "a path as a session": {**good, "session_id": "../" * 10 + "ab"},
-        }
-        for what, hello in strange.items():
-            reason = _hello(far.port, **hello)
-            stage.expect(bool(reason), f"{what} was not refused")
-            stage.notes.append(f"{what}: {reason}")
+        other_protocol = {**good, "protocol": msg.PROTOCOL + 1}
+        no_session = {**good, "session_id": "../" * 10 + "ab"}
+        # As the recorder's next connection: one that is not newer than the present one is no request at all.
+        other_streams = {**good, "session_id": mine.session_id, "schema": fewer, "epoch": 1000}
+        _refused(stage, far.port, good, "this writer is recording for")
+        _refused(stage, far.port, other_protocol, "the recorder speaks protocol")
+        _refused(stage, far.port, no_session, "a session id is")
+        _refused(stage, far.port, other_streams, "the session was begun with other streams")
         stage.expect(run.process.finish() == 0, f"the recorder ended badly:\n{run.process.output}")
         run.process.drain()
+        # Names are looked at by a writer that is free for somebody.
+        named = {**good["dataset"], "repo_id": "../../etc"}
+        _refused(stage, far.port, {**good, "dataset": named}, "REPO")
+        led = {**good["dataset"], "root": str(stage.folder / "mine")}
+        _refused(stage, far.port, {**good, "dataset": led}, "a writer of its own chooses the folder")
+        _refused(stage, far.port, other_protocol, "the recorder speaks protocol")
+        send(far.writer.pid, signal.SIGTERM)
+        far.writer.finish()
         stage.expect(not (stage.folder / "mine").exists(), "a folder was made elsewhere")
         return stage.judge(roots=[far.root])
+
+
+def _refused(stage: Stage, port: int, hello: dict[str, Any], why: str) -> None:
+    reason = _hello(port, **hello)
+    stage.expect(why in reason, f"expected a refusal with {why!r}, found {reason!r}")
+    stage.notes.append(reason)

@@ -60,7 +60,7 @@ def soak(stage: Stage) -> Result:
         distant = {"ingest": "writer.ingest", "committer": "writer.committer"}
         _watch(
             stage,
-            1500,
+            1800,
             {"supervisor": run.process.pid, "writer parent": far.writer.pid}
             | {name: run.process.pid_of(module) for name, module in near.items()}
             | {name: far.writer.pid_of(module) for name, module in distant.items()},

@@ -82,6 +82,23 @@ def test_a_player_that_hangs_holds_nothing_up(player: Path) -> None:
     assert hanging.returncode == -9
 
 
+def test_a_player_that_hangs_is_ended_after_a_while(player: Path) -> None:
+    player.write_text("#!/bin/sh\nsleep 300\n")
+    warnings: list[str] = []
+    now_s = 0.0
+    sound = Tones(True, lambda: None, warnings.append, now_s=lambda: now_s)
+    sound.play(0)
+    hanging = sound._sound.process
+    assert hanging is not None
+    now_s = 9.0
+    sound.reap()
+    assert warnings == []
+    now_s = 11.0
+    sound.reap()
+    assert warnings == [f"no sound: {PLAYER} did not end within 10 s; --play_sounds=false stops trying"]
+    assert hanging.returncode == -9
+
+
 @pytest.mark.parametrize(
     ("play", "programs", "rings", "speaks"),
     [
