@@ -21,7 +21,7 @@ _NOTHING: Mapping[str, int] = {}
 
 
 class TimeAccount:
-    """One episode. Per tick: `asked`, `started`, `acted`, `fill`, in this order.
+    """One episode. `start`, then per tick: `asked`, `started`, `acted`, `fill`, in this order.
 
     Attributes:
         overruns: the episode's missed slots so far.
@@ -33,10 +33,14 @@ class TimeAccount:
         self._ring_slots = ring.slot_count
         self._heavy = HeavyStep(fps, time.thread_time_ns)
         self.overruns = Overruns(fps)
-        self._asked_ns = self._acted_ns = clock.now_ns()
-        self._tick = Tick(0, self._acted_ns, self._acted_ns, 0)
         self._sections_ns = _NOTHING
         self._publish_us = self._wait_us = 0
+        self.start()
+
+    def start(self) -> None:
+        """Frame 0 is next: what came before, such as a reset, is no tick's."""
+        self._asked_ns = self._acted_ns = self._now_ns()
+        self._tick = Tick(0, self._acted_ns, self._acted_ns, 0)
 
     def asked(self) -> bool:
         """The work of a tick is done. True when the loop has been too heavy for its priority for a second."""

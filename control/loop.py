@@ -106,9 +106,11 @@ class SessionLoop:
             SessionAborted: `abort` was called.
         """
         try:
+            self._heed_early_stop()
             self._between.run()
             while not self._session.finished:
                 self._run_episode()
+                self._heed_early_stop()
         except BaseException as error:
             self._append(SessionEnded(_one_line(error)))
             raise
@@ -135,12 +137,15 @@ class SessionLoop:
             if not self._between.hand_over(draft):
                 self._source.begin(draft)
             self._starts(draft)
-            self._set_phase(Phase.RECORDING)
-            self._protections.episode_begins()
-            try:
-                reason, stop = self._record(rules, account, slot)
-            finally:
-                self._protections.episode_ended()
+            if self._stopped_early():
+                reason, stop = EndReason.STOP, True
+            else:
+                self._set_phase(Phase.RECORDING)
+                self._protections.episode_begins()
+                try:
+                    reason, stop = self._record(rules, account, slot)
+                finally:
+                    self._protections.episode_ended()
         except _RingFull:
             full = True
             detail = (
@@ -173,6 +178,7 @@ class SessionLoop:
         protections = self._protections
         draft = Draft(slot.row, slot.pictures)
         pacer.start()
+        account.start()
         while True:
             if account.asked():
                 self._drop_priority()
@@ -195,6 +201,14 @@ class SessionLoop:
             slot = self._next_slot()
             draft = Draft(slot.row, slot.pictures)
             source.stage(draft)
+
+    def _heed_early_stop(self) -> None:
+        if self._stopped_early():
+            self._session.give_up()
+
+    def _stopped_early(self) -> bool:
+        # What was pressed while things were loaded or reset did not mean a frame that nobody had seen begin.
+        return self._board.take_events().stop
 
     def _wait_for_room(self) -> None:
         # No beat is lost by waiting where there is none, and a simulation that outruns the encoders loses no take.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,13 @@ class StagedSource:
 
     schema, may_step_after_end, robot_type = SCHEMA, False, None
 
-    def __init__(self, on_idle: Callable[[], None], fail_at_reset: int | None) -> None:
-        self._on_idle, self._fail = on_idle, fail_at_reset
+    def __init__(self, on_idle: Callable[[], None], fail_at_reset: int | None, on_reset: Callable[[int], None]) -> None:
+        self._on_idle, self._fail, self._on_reset = on_idle, fail_at_reset, on_reset
         self.resets = 0
         self._tick = 0
 
     def begin(self, draft: Draft) -> None:
+        self._on_reset(self.resets)
         self.resets += 1
         if self.resets == self._fail:
             raise SourceError("the reset failed")
@@ -76,10 +78,22 @@ class Pressed:
 
 
 class Session:
-    """A whole session; `keys` say what the operator does while nothing is recorded."""
+    """A whole session.
+
+    Args:
+        keys: what the operator does while nothing is recorded.
+        while_loading: pressed before the loop begins.
+        while_resetting: pressed during the source's nth reset.
+    """
 
     def __init__(
-        self, *keys: Pressed, fail_at_reset: int | None = None, typed: dict[int, str] | None = None, **plan: Any
+        self,
+        *keys: Pressed,
+        fail_at_reset: int | None = None,
+        typed: dict[int, str] | None = None,
+        while_loading: Sequence[str] = (),
+        while_resetting: Mapping[int, Sequence[str]] = MappingProxyType({}),
+        **plan: Any,
     ):
         self.ring = LogRing.create(SCHEMA, seconds=20, fps=FPS)
         self.board, clock = Board.create(), FakeClock(10**9)
@@ -88,7 +102,7 @@ class Session:
         self._keys, self._typed = keys, typed
         self._in_phase: tuple[Phase, int] | None = None
         self._supervisor, ours = Link.pair()
-        self.source = StagedSource(self._idle, fail_at_reset)
+        self.source = StagedSource(self._idle, fail_at_reset, lambda reset: self._press(while_resetting.get(reset, ())))
         wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.loop = SessionLoop(
             self.source,
@@ -96,12 +110,17 @@ class Session:
             self.ring, wake_fd, self.board, Pacer(FPS, clock), clock,
             asked=AskedTasks(ours), log=self.said.append,
         )  # fmt: skip
+        self._press(while_loading)
         try:
             self.loop.run()
         finally:
             os.close(wake_fd)
             self._supervisor.close()
             ours.close()
+
+    def _press(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self.board.press(key)
 
     def _idle(self) -> None:
         figures = self.board.figures(FPS)
@@ -222,3 +241,32 @@ def test_listed_tasks_go_to_the_next_take_until_one_is_kept() -> None:
         tasks=("pick", "place", "push"),
     )  # fmt: skip
     assert [event.task for event in session.events(EpisodeBegan)] == ["pick", "pick", "place", "place", "push", "pick"]
+
+
+EARLY = ("next", "rerecord", "success", "failure", "start", "undo")
+
+
+@pytest.mark.parametrize("plan", [{}, {"reset_ticks": 5}, {"start_by_key": True}], ids=["at once", "phase", "gate"])
+def test_keys_pressed_while_loading_or_resetting_do_not_reach_frame_0(plan: dict[str, Any]) -> None:
+    # At the gate a re-record takes the last episode back; so there is a third.
+    starts = [Pressed(take, GATE, 2, "start") for take in range(3)]
+    session = Session(*starts, while_loading=EARLY, while_resetting={0: EARLY, 1: EARLY}, **plan)
+    assert [take for take, _, _ in session.frames()] == sorted([*range(session.source.resets)] * FRAMES)
+    assert session.loop.recorded == 2
+
+
+@pytest.mark.parametrize("plan", [{}, {"start_by_key": True}], ids=["at once", "gate"])
+def test_a_stop_while_loading_ends_the_session_before_anything_is_reset(plan: dict[str, Any]) -> None:
+    session = Session(while_loading=["stop"], **plan)
+    assert (session.source.resets, session.events(EpisodeBegan), session.loop.recorded) == (0, [], 0)
+    assert session.events(SessionEnded) == [SessionEnded()]
+
+
+@pytest.mark.parametrize("plan", [{}, {"start_by_key": True}], ids=["at once", "gate"])
+def test_a_stop_during_a_reset_records_nothing_and_keeps_what_was_recorded(plan: dict[str, Any]) -> None:
+    session = Session(Pressed(0, GATE, 2, "start"), while_resetting={1: ["stop"]}, num_episodes=3, **plan)
+    assert [take for take, _, _ in session.frames()] == [0] * FRAMES
+    assert session.events(Verdict)[0] == Verdict(0, Judgement.KEEP)
+    assert [verdict.judgement for verdict in session.events(Verdict)[1:]] in ([], [Judgement.DISCARD])
+    assert session.events(SessionEnded) == [SessionEnded()]
+    assert session.loop.recorded == 1

@@ -37,6 +37,7 @@ class SlowSource:
         self._tick = 0
 
     def begin(self, draft: Draft) -> None:
+        self._clock.advance(5_000 * MS)
         self._tick = 0
 
     def tick(self, draft: Draft) -> Outcome:
@@ -105,7 +106,7 @@ def test_the_sections_of_every_frame_add_up() -> None:
     assert session.column("policy_us") == [0, 0, 0, 2000, 0, 0, 0, 0, 0, 0]
     assert session.column("teleop_us") == [0, 0, 0, 3000, 0, 0, 0, 0, 0, 0]
     assert session.column("step_us") == [1500, 1500, 1500, 4500, *[1500] * 6], "what has no name belongs to the step"
-    assert session.column("publish_us") == [0, *[1000] * 9], "the time since the frame before was acted on"
+    assert session.column("publish_us") == [0, *[1000] * 9], "since the frame before was acted on; no reset"
     assert session.column("wait_us") == [0, 17500, 17500, 17500, 9500, *[17500] * 5]
     assert session.column("ring_fill") == list(range(1, 11)), "one record more in each frame, with nobody reading"
     assert session.column("writer_lag") == list(range(1, 11))
