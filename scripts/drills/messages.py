@@ -81,7 +81,7 @@ def strange_hellos(stage: Stage) -> Result:
         run.process.drain()
         # Names are looked at by a writer that is free for somebody.
         named = {**good["dataset"], "repo_id": "../../etc"}
-        _refused(stage, far.port, {**good, "dataset": named}, "REPO")
+        _refused(stage, far.port, {**good, "dataset": named}, "dataset name")
         led = {**good["dataset"], "root": str(stage.folder / "mine")}
         _refused(stage, far.port, {**good, "dataset": led}, "a writer of its own chooses the folder")
         _refused(stage, far.port, other_protocol, "the recorder speaks protocol")
