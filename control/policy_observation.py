@@ -43,7 +43,11 @@ class ObservationReader:
         return found if self._ring.head_seq < seq + self._ring.slot_count - 1 else None
 
     def task(self, first_seq: int) -> str:
-        """The task of the episode whose first frame is record `first_seq`."""
+        """The task of the episode whose first frame is record `first_seq`.
+
+        Raises:
+            CodecError: the ring has come round to the slot of its beginning.
+        """
         return EpisodeBegan.unpack(event_bytes(self._ring.slot(first_seq - 1))).task
 
 

@@ -67,6 +67,7 @@ class Answering:
         self._max_behind = max(round(_MAX_BEHIND_S * fps), 1)
         self._episode = self._answered_before = 0
         self._next = 0
+        self._task = ""
 
     def turn(self) -> bool:
         """Answer once; False when there is nothing to answer."""
@@ -79,6 +80,8 @@ class Answering:
         started_s = time.monotonic()
         observation = self._reader.read(request.first_seq + tick)
         if observation is None:  # so far behind that the ring has come round
+            if self._policy.needs_every:
+                self._policy.reset(self._task)
             self._next = request.observed
             return True
         actions = self._policy.infer(observation)[:MAX_ROWS]
@@ -95,7 +98,9 @@ class Answering:
         self._next = self._answered_before = 0
         self._cadence.begin()
         if request.episode:
-            self._policy.reset(self._reader.task(request.first_seq))
+            # Read now, while the loop waits for the first answer: later, frames lie where the episode's beginning was.
+            self._task = self._reader.task(request.first_seq)
+            self._policy.reset(self._task)
 
     def _choose(self, request: Request) -> int | None:
         """The tick whose observation is to be answered now."""
@@ -107,7 +112,7 @@ class Answering:
         if too_old or self._answered_before < request.not_before <= request.observed:
             # What it planned before a person took over is out of date.
             self._answered_before = request.not_before
-            self._policy.reset(self._reader.task(request.first_seq))
+            self._policy.reset(self._task)
             self._next = request.observed
         if request.observed < self._next:
             return None

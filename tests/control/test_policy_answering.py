@@ -102,8 +102,8 @@ class Client:
 
     inference_s = 0.0
 
-    def __init__(self, flags: PolicyFlags, policy: Counting) -> None:
-        self.flags, self._policy = flags, policy
+    def __init__(self, flags: PolicyFlags, policy: Counting, fps: int) -> None:
+        self.flags, self._policy, self._fps = flags, policy, fps
         self.memory: PolicyMemory | None = None
         self.answering: Answering | None = None
         self.dead = ""
@@ -112,7 +112,7 @@ class Client:
     def join(self, ring: LogRing) -> None:
         fd = create_memory(2)
         self.memory = PolicyMemory(fd, 2)
-        self.answering = Answering(self._policy, ring, PolicyMemory(fd, 2), FPS, 0)
+        self.answering = Answering(self._policy, ring, PolicyMemory(fd, 2), self._fps, 0)
         os.close(fd)
 
     def wake(self) -> None:
@@ -127,18 +127,20 @@ class Client:
 class Bench:
     """Source, ring and policy, ticked by hand as `control.loop` does."""
 
-    def __init__(self, policy: Counting, *, neutral: Any = None, max_held_s: float = 5) -> None:
+    def __init__(
+        self, policy: Counting, *, neutral: Any = None, max_held_s: float = 5, ring_s: float = 2, fps: int = FPS
+    ) -> None:
         self.log: list[str] = []
         self.takeovers = 0
-        self.client = Client(PolicyFlags("x", max_held_s=max_held_s), policy)
-        self.actor = PolicyActor(self.client, FPS, self.log.append)  # type: ignore[arg-type]
+        self.client = Client(PolicyFlags("x", max_held_s=max_held_s), policy, fps)
+        self.actor = PolicyActor(self.client, fps, self.log.append)  # type: ignore[arg-type]
         self.env = Env()
         chooser = EnvPolicy(self.actor, gymnasium.spaces.Box(-99, 99, (2,), np.float32), neutral)
         self.env.policy = chooser
         self.source = PolicySource(
             self.env, self.actor, acted=chooser.acted, log=self.log.append, release=lambda: self.log.append("released")
         )
-        self.ring = LogRing.create(self.source.schema, seconds=2, fps=FPS)
+        self.ring = LogRing.create(self.source.schema, seconds=ring_s, fps=fps)
         self.actor.join(self.ring, lambda: self.takeovers)
 
     def begin(self, task: str = "a task") -> None:
@@ -200,6 +202,41 @@ def test_a_policy_that_is_a_second_behind_begins_anew() -> None:
     bench.client.wake()
     assert bench.ticks(1) == [(FPS + 2, FPS + 2)]
     assert policy.seen == [0, FPS + 2, FPS + 3]
+    assert policy.tasks == ["pick", "pick"]
+
+
+@pytest.mark.parametrize("needs_every", [True, False])
+def test_a_policy_begins_anew_after_the_ring_has_come_round(needs_every: bool) -> None:
+    policy = Counting(rows=1, by_chunks=False, needs_every=needs_every)
+    bench = Bench(policy)
+    bench.env.person = Intervening(Person({40, 41}), bench.actor)
+    bench.begin("pick")
+    ticks = 40
+    assert bench.ring.slot_count < ticks, "the episode's beginning is overwritten by frames"
+    bench.ticks(ticks)
+    assert bench.ticks(3) == [(50, 50), (50, 50), (42, 42)]
+    assert policy.tasks == ["pick"] * 3, "once for the episode, and after each frame by a person"
+    if needs_every:
+        bench.client.busy = True
+        bench.ticks(FPS + 2)
+        bench.client.busy = False
+        bench.client.wake()
+        assert bench.ticks(1) == [(43 + FPS + 2, 43 + FPS + 2)]
+        assert policy.tasks == ["pick"] * 4
+
+
+def test_a_policy_with_a_memory_that_missed_what_the_ring_had_begins_anew() -> None:
+    policy = Counting(rows=1, by_chunks=False, needs_every=True)
+    bench = Bench(policy, ring_s=0.1, fps=40)
+    bench.begin("pick")
+    bench.ticks(2)
+    bench.client.busy = True
+    missed = bench.ring.slot_count + 1
+    assert missed < 40, "the ring holds less than the second after which it would begin anew in any case"
+    bench.ticks(missed)
+    bench.client.busy = False
+    bench.client.wake()
+    assert bench.ticks(1) == [(2 + missed, 2 + missed)]
     assert policy.tasks == ["pick", "pick"]
 
 
