@@ -44,6 +44,9 @@ class PolicyFlags:
     max_held_s: float = 5
     # Seconds in which a robot moves from its last target to where the teleoperator stands when a person takes over.
     handover_s: float = 1
+    # How elements of a robot's action are held whose names do not tell, by name or pattern: last, the last target, for
+    # positions, or zero, for velocities; for example '{lift: last, wheel_*: zero}'.
+    hold: dict[str, str] = field(default_factory=dict)
     # Filled from the command line: the other --policy.* flags.
     overrides: list[str] = field(default_factory=list)
     # Filled from the command line: --policy.discover_packages_path.

@@ -54,6 +54,7 @@ class PolicyActor:
         self._acted = Acted.HELD
         self._held_in_a_row = self._held = self._by_person = 0
         self._told_death = False
+        self._lacking = ""
         self.resetting = False
 
     def join(self, ring: LogRing, toggles: Callable[[], int]) -> None:
@@ -100,14 +101,18 @@ class PolicyActor:
 
     # -- a tick --------------------------------------------------------------------------------------------------
 
-    def choose(self) -> Actions | None:
+    def choose(self, *, person: bool = False) -> Actions | None:
         """The policy's action for this tick, shape (elements,); None: hold.
 
         What a policy that has died had planned is not used up: nobody would correct it.
+
+        Args:
+            person: a person has taken over, whose action cannot be had: the policy does not act for them.
         """
         memory = self._client.memory
         assert memory is not None
-        if self._client.death():
+        self._lacking = "a person took over, and the teleoperator has no action" if person else "the policy is too slow"
+        if person or self._client.death():
             self._acted = Acted.HELD
             return None
         if memory.newest != self._number:
@@ -171,6 +176,6 @@ class PolicyActor:
             self._log(f"{death}; holding, the episode is aborted after {self._client.flags.max_held_s:g} s")
         if self._held_in_a_row >= self._limit:
             raise SourceError(
-                f"{death or 'the policy is too slow'}: nothing to do for {self._held_in_a_row} frames in a row "
+                f"{death or self._lacking}: nothing to do for {self._held_in_a_row} frames in a row "
                 "(--policy.max_held_s)"
             )

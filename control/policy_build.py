@@ -20,6 +20,7 @@ from control.policy_source import EnvPolicy, Intervening, PolicySource
 from control.session import SessionSettings
 from control.session_plan import SessionPlan
 from control.source import Source
+from transport.errors import UsageError
 from transport.link import Link
 
 
@@ -33,6 +34,8 @@ def build_env(config: RecordConfig, link: Link) -> tuple[Source, SessionPlan, Se
         UsageError: a flag's value that cannot be; says which and what would do.
         OnbeatError: the policy's process died.
     """
+    if config.policy.hold:
+        raise UsageError("--policy.hold found with --env.*; it is for robots, an environment says its neutral_action")
     log = _offering(link)
     client = start(config, log)
     with contextlib.ExitStack() as undo:

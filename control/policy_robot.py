@@ -10,9 +10,8 @@ from control.config import RecordConfig
 from control.errors import SourceError
 from control.policy_actor import PolicyActor
 from control.policy_client import PolicyClient
+from control.policy_hold import stopped
 from transport.schema import Schema, Stream
-
-_VELOCITY = ".vel"
 
 RobotAction = Mapping[str, Any]
 
@@ -26,8 +25,9 @@ class RobotDriver:
         teleop: lerobot's teleoperator, connected by the caller; None where nobody may take over.
         names: of the action's elements, in the dataset's order.
         teleop_action: the teleoperator's pipeline.
-        handover_ticks: for so long after a person took over, the robot moves from where it was sent to where the
-            teleoperator stands.
+        handover_ticks: for so long after a person took over, the robot moves from where it was sent (before any action:
+            from where it is) to where the teleoperator stands. Velocities are the person's at once.
+        stopped: elements that are 0 while the robot is held; the others keep their last target.
 
     Attributes:
         device: whose buses are read for an action.
@@ -40,9 +40,10 @@ class RobotDriver:
         names: Sequence[str],
         teleop_action: Callable[[tuple[Any, Any]], Any],
         handover_ticks: int,
+        stopped: frozenset[str],
     ) -> None:
         self._actor, self._teleop, self._names = actor, teleop, tuple(names)
-        self._pipeline, self._handover_ticks = teleop_action, handover_ticks
+        self._pipeline, self._handover_ticks, self._stopped = teleop_action, handover_ticks, stopped
         self.device: Any = self if teleop is None else teleop
         self._by_person = False
         self._person_ticks = 0
@@ -63,12 +64,12 @@ class RobotDriver:
         """The action that is recorded, from the teleoperator's action and the observation."""
         action, observation = transition
         if self._by_person and action:
-            self._last = self._hand_over(self._pipeline((action, observation)))
+            self._last = self._hand_over(self._pipeline((action, observation)), observation)
             if not self._actor.resetting:
                 self._actor.intervened()
             return self._last
         self._person_ticks = 0
-        row = None if self._actor.resetting else self._actor.choose()
+        row = None if self._actor.resetting else self._actor.choose(person=self._by_person)
         if row is not None:
             self._last = dict(zip(self._names, row.tolist(), strict=True))
         else:
@@ -88,26 +89,30 @@ class RobotDriver:
         events = {key.value if isinstance(key, Enum) else key: value for key, value in tell().items()}
         return bool(events.get("is_intervention"))
 
-    def _hand_over(self, wanted: RobotAction) -> RobotAction:
-        if self._person_ticks == 0:
-            self._from = self._last
+    def _hand_over(self, wanted: RobotAction, observation: Mapping[str, Any]) -> RobotAction:
         self._person_ticks += 1
         part = self._person_ticks / (self._handover_ticks + 1)
         if part >= 1:
             return wanted
+        if self._person_ticks == 1:
+            self._from = self._hold(observation)
         return {
-            name: self._from[name] + part * (value - self._from[name]) if name in self._from else value
+            name: value
+            if name in self._stopped or name not in self._from
+            else self._from[name] + part * (value - self._from[name])
             for name, value in wanted.items()
         }
 
     def _hold(self, observation: Mapping[str, Any]) -> RobotAction:
         """The last target, and no velocity; before any target, where the robot is."""
-        source = self._last or observation
+        source, stopped = self._last or observation, self._stopped
         try:
-            return {name: 0.0 if name.endswith(_VELOCITY) else float(source[name]) for name in self._names}
+            return {name: 0.0 if name in stopped else float(source[name]) for name in self._names}
         except KeyError as error:
             raise SourceError(
-                f"the robot cannot be held before its first action: its observation has no {error}"
+                f"the robot cannot be held before its first action: its observation has no {error}, and where it is "
+                "cannot be known; leave --session.start=key away, or say --policy.handover_s=0 if its teleoperator "
+                "starts where it is"
             ) from error
 
 
@@ -116,13 +121,17 @@ class RobotPilot:
 
     def __init__(self, config: RecordConfig, client: PolicyClient, actor: PolicyActor, fps: int) -> None:
         self._config, self._client, self._actor, self._fps = config, client, actor, fps
+        self._stopped: frozenset[str] = frozenset()
 
     def load(self, streams: Sequence[Stream], robot_type: str) -> None:
         """Load the policy for a recording of these streams; before anything is connected.
 
         Raises:
-            UsageError: there is no such policy, or it does not fit.
+            UsageError: there is no such policy, or it does not fit; or how an element of the action is held is not
+                known.
         """
+        names = next(stream.names for stream in streams if stream.key == "action")
+        self._stopped = stopped(names or (), self._config.policy.hold)
         self._client.await_configured()
         self._client.load(
             Schema(tuple(streams)),
@@ -134,4 +143,4 @@ class RobotPilot:
 
     def driver(self, teleop: Any, names: Sequence[str], teleop_action: Callable[[tuple[Any, Any]], Any]) -> RobotDriver:
         handover_ticks = round(self._config.policy.handover_s * self._fps)
-        return RobotDriver(self._actor, teleop, names, teleop_action, handover_ticks)
+        return RobotDriver(self._actor, teleop, names, teleop_action, handover_ticks, self._stopped)

@@ -12,6 +12,7 @@ from control.errors import SourceError
 from control.policy_robot import RobotDriver
 
 NAMES = ("joint.pos", "base.vel")
+STOPPED = frozenset(["base.vel"])
 
 
 class Actor:
@@ -22,8 +23,8 @@ class Actor:
         self.person = self.resetting = False
         self.interventions = 0
 
-    def choose(self) -> np.ndarray | None:
-        row = self.rows.pop(0)
+    def choose(self, *, person: bool) -> np.ndarray | None:
+        row = None if person else self.rows.pop(0)
         return None if row is None else np.array(row)
 
     def intervened(self) -> None:
@@ -56,7 +57,7 @@ def tick(driver: RobotDriver, observation: dict[str, float] | None = None) -> tu
 
 
 def driver_of(actor: Actor, leader: Leader | None = None, handover_ticks: int = 0) -> RobotDriver:
-    return RobotDriver(actor, leader, NAMES, lambda transition: transition[0], handover_ticks)  # type: ignore[arg-type]
+    return RobotDriver(actor, leader, NAMES, lambda transition: transition[0], handover_ticks, STOPPED)  # type: ignore[arg-type]
 
 
 def test_held_targets_stay_and_held_velocities_stop() -> None:
@@ -115,6 +116,42 @@ def test_a_leader_that_cannot_be_read_holds() -> None:
     tick(driver)
     actor.person = True
     driver.get_action()
-    actor.rows = [None]
     # What the source uses again is the policy's empty action of the tick before.
     assert tuple(driver.process(({}, {})).values()) == (4, 0)
+
+
+def test_the_policy_does_not_act_for_a_person_whose_teleoperator_says_nothing() -> None:
+    actor, leader = Actor([4, 2], [5, 2], [6, 2]), Leader()
+    driver = driver_of(actor, leader)
+    assert tick(driver) == (4, 2)
+    actor.person, leader.action = True, {}  # as lerobot's phone does while its app is not on
+    assert tick(driver) == (4, 0)
+    assert actor.interventions == 0
+    actor.person = False
+    assert tick(driver) == (5, 2)
+
+
+@pytest.mark.parametrize("way", ["at the start gate", "by key in frame 0", "by the device in frame 0"])
+def test_before_any_action_a_leader_is_approached_from_where_the_robot_is(way: str) -> None:
+    actor, leader = Actor(), Leader()
+    actor.resetting, actor.person = way == "at the start gate", way == "by key in frame 0"
+    leader.says = way == "by the device in frame 0"
+    driver = driver_of(actor, leader, handover_ticks=3)
+    seen = [{"joint.pos": at} for at in (2.0, 3.5, 5.0, 7.0)]
+    assert [tick(driver, observation)[0] for observation in seen] == [4, 6, 8, 10]
+
+
+def test_without_an_observation_of_a_position_a_leader_is_not_jumped_to() -> None:
+    actor, leader = Actor(), Leader()
+    actor.person = True
+    with pytest.raises(SourceError, match=r"has no 'joint.pos', .* --policy.handover_s=0 if"):
+        tick(driver_of(actor, leader, handover_ticks=3), {"ee.x": 1.0})
+    assert tick(driver_of(actor, leader, handover_ticks=0), {"ee.x": 1.0}) == (10, 1)
+
+
+def test_a_person_who_takes_over_stops_a_base_at_once() -> None:
+    actor, leader = Actor([0, 8]), Leader()
+    driver = driver_of(actor, leader, handover_ticks=3)
+    assert tick(driver) == (0, 8)
+    actor.person, leader.action = True, {"joint.pos": 10.0, "base.vel": 0.0}
+    assert tick(driver) == (2.5, 0)
