@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from control.errors import SourceError
-from control.gym_make import one_line
 from control.lerobot_bus import BusLimits
+from control.serial_faults import SERIAL_FAULTS, words
 
 _MAX_IN_A_ROW = 3
 
@@ -41,8 +41,8 @@ class Held:
         """
         try:
             self._value = call()
-        except OSError as error:
-            raise SourceError(f"the first {self._what} failed: {one_line(error)}; check cable and power") from error
+        except SERIAL_FAULTS as error:
+            raise SourceError(f"the first {self._what} failed: {words(error)}; check cable and power") from error
         return self._value
 
     def get(self, call: Callable[[], Any]) -> Any:
@@ -54,11 +54,11 @@ class Held:
         try:
             with self._limits.within(self._limit_ns):
                 self._value = call()
-        except OSError as error:  # a bus without an answer (ConnectionError), a cable pulled out (SerialException)
+        except SERIAL_FAULTS as error:  # a bus without an answer (ConnectionError), a cable pulled out
             self.failed = True
             self.failures += 1
             self._in_a_row += 1
-            self._last_error = one_line(error)
+            self._last_error = words(error)
             if self._in_a_row >= _MAX_IN_A_ROW:
                 raise SourceError(
                     f"the {self._what} failed {self._in_a_row} times in a row: {self._last_error}; check cable and "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from control.guarded import GuardedBus, GuardedMotor
+from control.serial_faults import SERIAL_FAULTS, words
 
 
 class TorqueSwitch:
@@ -47,9 +48,9 @@ class TorqueSwitch:
             self._switch([motor for motor in self.left if not self._on or self._may_have_torque(motor)])
             self.left = [motor for motor in self.left if self._byte(motor, motor.torque) != self._wanted(motor)]
             self.trouble = f"no answer from motors {', '.join(str(motor.id) for motor in self.left)}"
-        except OSError as error:  # unplugged, or held by another process
+        except SERIAL_FAULTS as error:  # unplugged, or held by another process
             self.close()
-            self.trouble = " ".join(f"{error}".split())
+            self.trouble = words(error)
         return not self.left
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import termios
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -157,6 +159,18 @@ def test_two_failures_repeat_the_value_and_a_third_in_a_row_ends_it(clock: FakeC
         held.get(call)
     assert held.failures == 5
     assert held.summary.startswith("5 times the read of the robot failed")
+
+
+def test_a_pulled_cable_fails_as_silence_does(clock: FakeClock) -> None:
+    person, device = pty.openpty()
+    held = Held("read of the robot", BusLimits(SimpleNamespace(), clock.now_ns), LIMIT_NS)
+    held.prime(lambda: termios.tcflush(device, termios.TCIFLUSH))
+    os.close(person)
+    for _ in range(2):
+        held.get(lambda: termios.tcflush(device, termios.TCIFLUSH))
+    with pytest.raises(SourceError, match=r"the read of the robot failed 3 times in a row: \[Errno 5\] Input/output"):
+        held.get(lambda: termios.tcflush(device, termios.TCIFLUSH))
+    os.close(device)
 
 
 def test_what_is_no_failure_of_a_device_is_not_caught(clock: FakeClock) -> None:

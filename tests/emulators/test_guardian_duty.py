@@ -22,6 +22,7 @@ from lerobot.robots.so_follower import SO101FollowerConfig
 from control.guarded import Guard, GuardedBus, GuardedMotor, OwnRobotFlags
 from control.guardian import await_fault
 from control.lerobot_guard import GuardedRobot, guarded_buses
+from control.torque import TorqueSwitch
 from scripts.emulators.feetech.arm import EmulatedArm
 from transport.errors import OnbeatError, UsageError
 from transport.link import Link, spawn
@@ -173,6 +174,17 @@ def test_mute_motors_lose_torque_but_get_none_before_they_say_where_they_stand(
     assert process.wait(LIMIT_S) == 0
     assert scene.arm.torque() == (ON if hold else OFF)
     assert f"the robot was {word}" in said(link)
+
+
+def test_an_adapter_that_drops_out_between_two_attempts_is_no_end(bench: Path) -> None:
+    with EmulatedArm("follower", bench) as arm:
+        switch = TorqueSwitch(bus_of(arm), on=False)
+        assert switch.attempt(), switch.trouble
+        # As when it has not answered yet.
+        switch.left = list(bus_of(arm).motors)
+    assert not switch.attempt()
+    assert "Input/output error" in switch.trouble
+    assert not switch.attempt()
 
 
 def test_a_stuck_control_is_ended_when_nobody_supervises_it() -> None:
