@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any, NoReturn
 
+import yaml  # type: ignore[import-untyped]
 from lerobot.configs.parser import PluginLoadError, filter_arg, load_plugin, parse_plugin_args
 from lerobot.datasets import aggregate_pipeline_dataset_features, create_initial_features
 from lerobot.robots import RobotConfig, make_robot_from_config
@@ -18,6 +20,7 @@ from lerobot.utils.constants import ACTION
 from lerobot.utils.feature_utils import combine_feature_dicts
 from lerobot.utils.import_utils import register_third_party_plugins
 
+from control import config_file
 from control.affinity import others_cpus
 from control.camera_rate import complaint, slow_cameras
 from control.clock import SystemClock
@@ -155,12 +158,13 @@ def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
         UsageError: a flag that lerobot does not know, or a value that it does not take; or no teleoperator.
     """
     register_third_party_plugins()
-    rest = list(argv)
+    from_file, rest = config_file.devices(argv)
     try:
         for flag, package in parse_plugin_args(_PLUGINS, rest).items():
             load_plugin(package)
             rest = filter_arg(flag, rest)
-        parsed = flags.parse(RobotFlags, rest, prog="onbeat record", about="")
+        with _as_file(from_file) as where:
+            parsed = flags.parse(RobotFlags, [*where, *rest], prog="onbeat record", about="")
     except (PluginLoadError, ValueError) as error:
         raise UsageError(one_line(error)) from error
     except UsageError as error:
@@ -176,6 +180,18 @@ def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:
             "--robot.* found without --teleop.type and --policy.path; a robot is recorded while somebody moves it"
         )
     return parsed
+
+
+@contextlib.contextmanager
+def _as_file(content: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The flag that makes draccus read this before the other flags; none where there is nothing."""
+    if not content:
+        yield []
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(dict(content), file)
+        file.flush()
+        yield [f"--config_path={file.name}"]
 
 
 def make_devices(argv: Sequence[str], *, needs_teleop: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import draccus
 
-from control import calibration, hil_flags, lerobot_flags, policy_flags
+from control import calibration, config_file, hil_flags, lerobot_flags, policy_flags
 from control.config import RecordConfig
 from control.control_handle import ControlHandle
 from control.display import Display
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     robot = hil = None
     config: RecordConfig
     try:
-        given = argv
+        given = argv = config_file.expanded(argv)
         overrides, plugins, argv = policy_flags.split(given)
         if hil_flags.is_hil(argv):
             config, hil = hil_flags.parse(argv)
