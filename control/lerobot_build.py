@@ -82,7 +82,7 @@ def build_source(
     parsed = parse(argv, needs_teleop=pilot is None)
     try:
         robot = make_robot_from_config(parsed.robot)
-        teleop = _teleoperator(parsed.teleop, argv, timing, fps, proxy)
+        teleop = _teleoperator(parsed.teleop, argv, timing, fps, proxy, events=pilot is not None)
     except (ImportError, ValueError) as error:
         raise UsageError(one_line(error)) from error
     proxies, cameras = take_cameras(robot, timing, link)
@@ -138,14 +138,14 @@ def build_source(
 
 
 def _teleoperator(
-    config: TeleoperatorConfig | None, argv: Sequence[str], timing: TimingFlags, fps: int, proxy: str
+    config: TeleoperatorConfig | None, argv: Sequence[str], timing: TimingFlags, fps: int, proxy: str, *, events: bool
 ) -> Any:
     if config is None:
         return None
     if not in_process(config.type, proxy):
         return make_teleoperator_from_config(config)
     cpus = others_cpus(timing)
-    return TeleopProxy(argv, fps, None if cpus is None else sorted(cpus), decode, SystemClock().now_ns)
+    return TeleopProxy(argv, fps, None if cpus is None else sorted(cpus), decode, SystemClock().now_ns, events=events)
 
 
 def parse(argv: Sequence[str], *, needs_teleop: bool = True) -> RobotFlags:

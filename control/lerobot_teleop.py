@@ -53,15 +53,23 @@ def connected(argv: Sequence[str]) -> Any:
     return device
 
 
-def read(device: Any) -> dict[str, Any]:
+def has_events(device: Any) -> bool:
+    """Whether the device says who leads, and how an episode ended."""
+    return hasattr(device, "get_teleop_events")
+
+
+def read(device: Any, *, events: bool) -> dict[str, Any]:
     """What the device says now, as text and numbers.
+
+    Args:
+        events: ask for them too, after the action as lerobot does; asking may change what the device says next.
 
     Raises:
         SourceError: it says what has no such form.
         Exception: whatever the driver raises.
     """
     value: dict[str, Any] = {"action": encode(device.get_action())}
-    if hasattr(device, "get_teleop_events"):
+    if events:
         value["events"] = {_name(key): bool(on) for key, on in device.get_teleop_events().items()}
     return value
 

@@ -52,13 +52,17 @@ class RobotDriver:
 
     def get_action(self) -> RobotAction:
         """The teleoperator's action while a person acts; else nothing, and `process` says what is done."""
-        self._by_person = self._teleop is not None and (
-            self._actor.resetting or self._actor.person or self._intervenes()
-        )
-        if not self._by_person:
+        teleop = self._teleop
+        leads = teleop is not None and (self._actor.resetting or self._actor.person)
+        if not leads and not self._has_events():
+            self._by_person = False
             return {}
-        action: RobotAction = self._teleop.get_action()
-        return action
+        # Also when the read fails: the policy does not act for a person.
+        self._by_person |= leads
+        # Before its events, as in HIL-SERL: drivers learn what is pressed when they are asked for the action.
+        action: RobotAction = teleop.get_action()
+        self._by_person = leads or self._intervenes()
+        return action if self._by_person else {}
 
     def process(self, transition: tuple[Any, Any]) -> RobotAction:
         """The action that is recorded, from the teleoperator's action and the observation."""
@@ -81,13 +85,14 @@ class RobotDriver:
         if self._teleop is not None:
             self._teleop.send_feedback(observation)
 
+    def _has_events(self) -> bool:
+        teleop = self._teleop
+        return bool(getattr(teleop, "has_events", hasattr(teleop, "get_teleop_events")))
+
     def _intervenes(self) -> bool:
         """Whether the device itself says so, as gamepads do."""
-        tell = getattr(self._teleop, "get_teleop_events", None)
-        if tell is None:
-            return False
-        events = {key.value if isinstance(key, Enum) else key: value for key, value in tell().items()}
-        return bool(events.get("is_intervention"))
+        told = self._teleop.get_teleop_events()
+        return any(on for key, on in told.items() if (key.value if isinstance(key, Enum) else key) == "is_intervention")
 
     def _hand_over(self, wanted: RobotAction, observation: Mapping[str, Any]) -> RobotAction:
         self._person_ticks += 1

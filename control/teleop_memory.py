@@ -1,21 +1,25 @@
 """The newest value of a teleoperator in shared memory: its process writes, the loop takes what is there.
 
-A value is text and numbers in msgpack, kept as `control.camera_memory` keeps a picture, of one line.
+A value is text and numbers in msgpack, kept as `control.camera_memory` keeps a picture, of one line. A page behind it
+holds when the loop took one last.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
 from typing import Any
 
 import msgpack
 import numpy as np
 
-from control.camera_memory import CaptureKind, PictureMemory, create_memory
+from control.camera_memory import CaptureKind, PictureMemory, create_memory, region_bytes
 from transport.errors import CodecError
 
 _HEIGHT, _WIDTH = 1, 8192
 _LENGTH_BYTES = 4
 MAX_BYTES = _HEIGHT * _WIDTH * 3 - _LENGTH_BYTES
+_TAKEN_AT, _PAGE = region_bytes(_HEIGHT, _WIDTH), 4096
 
 
 class TeleopMemory:
@@ -25,11 +29,13 @@ class TeleopMemory:
         self._memory = PictureMemory(fd, 0, _HEIGHT, _WIDTH)
         self._line = np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
         self._bytes = self._line.reshape(-1)
+        self._taken = np.frombuffer(mmap.mmap(fd, _PAGE, offset=_TAKEN_AT), np.int64)
 
     @staticmethod
     def create() -> int:
         """Allocate; returns the memfd."""
         fd, _ = create_memory([(_HEIGHT, _WIDTH)])
+        os.posix_fallocate(fd, _TAKEN_AT, _PAGE)
         return fd
 
     def write(self, value: Any, now_ns: int) -> None:
@@ -56,6 +62,15 @@ class TeleopMemory:
         length = int.from_bytes(self._bytes[:_LENGTH_BYTES].tobytes(), "little")
         data = self._bytes[_LENGTH_BYTES : _LENGTH_BYTES + length].tobytes()
         return msgpack.unpackb(data, strict_map_key=False), shot.capture_ns
+
+    @property
+    def taken_ns(self) -> int:
+        """When the loop took a value last; 0: never."""
+        return int(self._taken[0])
+
+    @taken_ns.setter
+    def taken_ns(self, now_ns: int) -> None:
+        self._taken[0] = now_ns
 
     def fail(self, text: str) -> None:
         """Note why the device does not work."""

@@ -1,6 +1,7 @@
 """A process for a teleoperator that has threads: they would take Python's interpreter from the loop.
 
-It connects the device, then writes down what it says, over and over. It ends with its link, device disconnected.
+It connects the device, then writes down what it says, once per tick of the loop. It ends with its link, device
+disconnected.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
 from control.teleop_memory import TeleopMemory
+from control.teleop_pace import ReadPace
 from transport.errors import OnbeatError
 from transport.link import child_link
 
@@ -22,7 +25,7 @@ _MAX_FAILURES_S = 1.0
 
 
 def main() -> int:
-    """Entry of the process; its link's first message has `argv`, `period_s` and `cpus`, and the shared memory."""
+    """Entry of the process; its link's first message has `argv`, `period_ns`, `events`, `cpus`, and a memory."""
     link, first, (memory_fd,) = child_link()
     if first["cpus"] is not None:
         os.sched_setaffinity(0, first["cpus"])
@@ -36,29 +39,36 @@ def main() -> int:
 
                 device = lerobot_teleop.connected(first["argv"])
             undo.callback(lerobot_teleop.release, device, "teleoperator")
-            value = lerobot_teleop.read(device)
-            memory.write(value, time.monotonic_ns())
+            with_events = first["events"] and lerobot_teleop.has_events(device)
+
+            def read() -> Any:
+                return lerobot_teleop.read(device, events=with_events)
+
+            memory.write(read(), time.monotonic_ns())
         except OnbeatError as error:
             link.send({"failed": str(error), "exit_code": error.exit_code})
             return error.exit_code
-        link.send({"connected": str(device)})
-        return _pump(lerobot_teleop.read, device, memory, link.fileno(), first["period_s"])
+        link.send({"connected": str(device), "events": with_events})
+        return _pump(read, memory, link.fileno(), ReadPace(first["period_ns"]))
 
 
-def _pump(read: Any, device: Any, memory: TeleopMemory, link_fd: int, period_s: float) -> int:
+def _pump(read: Callable[[], Any], memory: TeleopMemory, link_fd: int, pace: ReadPace) -> int:
     failing_since_s: float | None = None
-    while not select.select([link_fd], [], [], period_s)[0]:
+    next_ns = time.monotonic_ns()
+    while not select.select([link_fd], [], [], max(next_ns - time.monotonic_ns(), 0) / 1e9)[0]:
+        began_ns = time.monotonic_ns()
         try:
-            value = read(device)
+            value = read()
         except Exception as error:  # noqa: BLE001 - a driver may raise anything for once; its value then grows old
             now_s = time.monotonic()
             failing_since_s = failing_since_s or now_s
             memory.fail(" ".join(f"{error}".split()) or type(error).__name__)
             if now_s - failing_since_s > _MAX_FAILURES_S:
                 return 1
-            continue
-        failing_since_s = None
-        memory.write(value, time.monotonic_ns())
+        else:
+            failing_since_s = None
+            memory.write(value, time.monotonic_ns())
+        next_ns = pace.next_ns(began_ns, time.monotonic_ns(), memory.taken_ns)
     return 0
 
 

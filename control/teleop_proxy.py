@@ -17,8 +17,6 @@ from transport.link import Link, spawn
 THREADED = frozenset(["homunculus_arm", "homunculus_glove", "keyboard", "keyboard_ee", "keyboard_rover", "phone"])
 # A value older than this is none: the loop holds, and counts it as a failed read.
 _MAX_AGE_NS = 500_000_000
-_READS_A_TICK = 4
-_MIN_PERIOD_S = 0.002
 _END_LIMIT_S = 5.0
 _TURN_S = 0.2
 
@@ -43,11 +41,14 @@ class TeleopProxy:
 
     Args:
         argv: lerobot's flags, `--teleop.*` among them.
+        fps: ticks per second; the device is read once in each.
+        events: whether `get_teleop_events` is used: drivers may forget what was pressed when they are asked.
         decode: from a value in shared memory to the device's own.
         now_ns: CLOCK_MONOTONIC.
 
     Attributes:
         read_ns: when the value that `get_action` returned last was read from the device; 0 before the first.
+        has_events: whether there are events; known after `connect`.
     """
 
     def __init__(
@@ -57,10 +58,13 @@ class TeleopProxy:
         cpus: Sequence[int] | None,
         decode: Callable[[Any], Any],
         now_ns: Callable[[], int],
+        *,
+        events: bool,
     ) -> None:
         self._message = {
             "argv": list(argv),
-            "period_s": max(1 / fps / _READS_A_TICK, _MIN_PERIOD_S),
+            "period_ns": round(1e9 / fps),
+            "events": events,
             "cpus": None if cpus is None else list(cpus),
         }
         self._decode, self._now_ns = decode, now_ns
@@ -69,7 +73,9 @@ class TeleopProxy:
         self._process: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
         self._name = "teleoperator"
+        self._events: dict[str, bool] = {}
         self.read_ns = 0
+        self.has_events = False
 
     def __str__(self) -> str:
         return self._name
@@ -95,7 +101,7 @@ class TeleopProxy:
                     failure = UsageError if received[0]["exit_code"] == 2 else OnbeatError
                     raise failure(received[0]["failed"])
                 if received is not None and "connected" in received[0]:
-                    self._name = received[0]["connected"]
+                    self._name, self.has_events = received[0]["connected"], received[0]["events"]
                     return
             if self._process.poll() is not None:
                 raise OnbeatError(f"the teleoperator's process ended with code {self._process.returncode}; see above")
@@ -110,20 +116,21 @@ class TeleopProxy:
         if found is None:
             raise TimeoutError("the teleoperator has said nothing yet")
         value, self.read_ns = found
-        age_ns = self._now_ns() - self.read_ns
+        now_ns = self._now_ns()
+        self._memory.taken_ns = now_ns
+        age_ns = now_ns - self.read_ns
         if age_ns > _MAX_AGE_NS:
             raise TimeoutError(
                 f"the teleoperator said nothing for {age_ns / 1e9:.1f} s"
                 + ("" if self.is_connected else ", its process has ended")
                 + (f": {self._memory.failure}" if self._memory.failure else "")
             )
+        self._events = value.get("events", {})
         return self._decode(value["action"])
 
     def get_teleop_events(self) -> dict[str, bool]:
-        """The device's newest events by name; none where it has none."""
-        found = self._memory.read()
-        events: dict[str, bool] = {} if found is None else found[0].get("events", {})
-        return events
+        """The device's events by name, of the same read as the last action; none where it has none."""
+        return self._events
 
     def disconnect(self) -> None:
         """End the process; the device is disconnected by it."""

@@ -38,12 +38,18 @@ class Leader:
     def __init__(self) -> None:
         self.action: dict[str, float] = {"joint.pos": 10.0, "base.vel": 1.0}
         self.says = False
+        self.broken = False
+        self.asked: list[str] = []
         self.felt: list[Any] = []
 
     def get_action(self) -> dict[str, float]:
+        self.asked.append("action")
+        if self.broken:
+            raise TimeoutError
         return dict(self.action)
 
     def get_teleop_events(self) -> dict[Enum, bool]:
+        self.asked.append("events")
         return {self.Event.IS_INTERVENTION: self.says}
 
     def send_feedback(self, observation: Any) -> None:
@@ -115,7 +121,9 @@ def test_a_leader_that_cannot_be_read_holds() -> None:
     driver = driver_of(actor, leader)
     tick(driver)
     actor.person = True
-    driver.get_action()
+    leader.broken = True
+    with pytest.raises(TimeoutError):
+        driver.get_action()
     # What the source uses again is the policy's empty action of the tick before.
     assert tuple(driver.process(({}, {})).values()) == (4, 0)
 
@@ -155,3 +163,23 @@ def test_a_person_who_takes_over_stops_a_base_at_once() -> None:
     assert tick(driver) == (0, 8)
     actor.person, leader.action = True, {"joint.pos": 10.0, "base.vel": 0.0}
     assert tick(driver) == (2.5, 0)
+
+
+def test_a_device_is_asked_once_a_tick_for_its_action_and_then_for_its_events() -> None:
+    actor, leader = Actor([0, 0]), Leader()
+    driver = driver_of(actor, leader)
+    tick(driver)
+    actor.person = True
+    tick(driver)
+    assert leader.asked == ["action", "events", "action"]
+
+
+def test_a_device_without_events_is_asked_only_when_it_leads() -> None:
+    actor, leader = Actor([0, 0]), Leader()
+    leader.has_events = False  # type: ignore[attr-defined]  # as a stand-in for a device that has none
+    driver = driver_of(actor, leader)
+    tick(driver)
+    assert leader.asked == []
+    actor.person = True
+    tick(driver)
+    assert leader.asked == ["action"]

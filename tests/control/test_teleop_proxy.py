@@ -6,7 +6,10 @@ import os
 import signal
 import threading
 import time
+from enum import Enum
 from pathlib import Path
+from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from control.teleop_proxy import TeleopProxy, in_process
 from control.teleop_values import decode, encode
 from transport.errors import CodecError, UsageError
 
+MAX_BYTES_OF_TEXT = MAX_BYTES - 3  # msgpack's header of a long text
 ROBOT = ["--robot.type=so101_follower", "--robot.port=/dev/null"]
 
 
@@ -89,13 +93,54 @@ def test_a_keyboard_without_a_display_is_refused_in_one_line(monkeypatch: pytest
     assert "\n" not in str(told.value)
 
 
+def test_what_is_taken_is_noted_beside_the_value() -> None:
+    memory = TeleopMemory(fd := TeleopMemory.create())
+    other = TeleopMemory(fd)
+    os.close(fd)
+    memory.write("x" * MAX_BYTES_OF_TEXT, 1)
+    assert memory.taken_ns == 0
+    other.taken_ns = 2**62
+    assert memory.taken_ns == 2**62
+    assert other.read() == ("x" * MAX_BYTES_OF_TEXT, 1)
+
+
+class Key(Enum):
+    up, down, left, right, shift, shift_r, ctrl_r, ctrl_l = range(8)
+
+
+@pytest.fixture
+def lerobots_keys(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """lerobot's module of keyboards, with a listener of which only its life matters."""
+    from lerobot.teleoperators.keyboard import teleop_keyboard
+
+    monkeypatch.setattr(teleop_keyboard, "keyboard", SimpleNamespace(Key=Key))
+    for kind in (teleop_keyboard.KeyboardEndEffectorTeleop, teleop_keyboard.KeyboardRoverTeleop):
+        monkeypatch.setattr(kind, "is_connected", True)
+        monkeypatch.setattr(kind, "_drain_pressed_keys", lambda self: None)
+    return teleop_keyboard
+
+
+def test_a_key_that_is_held_stays_held_unless_events_are_used(lerobots_keys: Any) -> None:
+    from control.lerobot_teleop import read
+
+    device = object.__new__(lerobots_keys.KeyboardEndEffectorTeleop)
+    vars(device).update(
+        config=SimpleNamespace(use_gripper=False), current_pressed={Key.right: True}, misc_keys_queue=Queue()
+    )
+    reads = [read(device, events=False) for _ in range(3)]
+    assert [dict(decode(value["action"]))["delta_x"] for value in reads] == [-1, -1, -1]
+    assert "events" not in reads[0]
+    assert read(device, events=True)["events"]["is_intervention"] is True
+
+
 @pytest.mark.timeout(180)
-def test_a_teleoperator_with_a_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("events", [False, True])
+def test_a_teleoperator_with_a_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, events: bool) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     flags = ["--teleop.discover_packages_path=threaded_teleop", "--teleop.type=counting", "--teleop.start=100"]
     flags.append(f"--teleop.calibration_dir={tmp_path}")
     ahead_ns = 0
-    proxy = TeleopProxy([*ROBOT, *flags], 50, None, decode, lambda: time.monotonic_ns() + ahead_ns)
+    proxy = TeleopProxy([*ROBOT, *flags], 50, None, decode, lambda: time.monotonic_ns() + ahead_ns, events=events)
     threads = threading.active_count()
     proxy.connect()
     try:
@@ -105,12 +150,15 @@ def test_a_teleoperator_with_a_thread(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert first["joint.pos"] >= 100
         np.testing.assert_array_equal(first["pose"], np.eye(2))
         assert first["pressed"] == {"w": None}
-        assert proxy.get_teleop_events() == {"is_intervention": True}
+        assert proxy.has_events is events
+        assert proxy.get_teleop_events() == ({"is_intervention": True} if events else {})
         before_ns, limit_s = proxy.read_ns, time.monotonic() + 30
-        while (newer := proxy.get_action())["joint.pos"] <= first["joint.pos"]:
+        while (newer := proxy.get_action())["reads"] < first["reads"] + 20:
             assert time.monotonic() < limit_s
         assert newer["joint.pos"] > first["joint.pos"]
-        assert proxy.read_ns > before_ns
+        # Half a tick at least is between two reads, whenever the loop looks: four reads a tick would be twice as fast.
+        assert proxy.read_ns - before_ns > 9 * 20_000_000
+        assert (newer["events_asked"] > 0) is events
 
         assert proxy._process is not None
         os.kill(proxy._process.pid, signal.SIGKILL)

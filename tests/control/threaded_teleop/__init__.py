@@ -31,6 +31,7 @@ class Counting(Teleoperator):
         super().__init__(config)
         self._count, self._stop = config.start, threading.Event()
         self._thread: threading.Thread | None = None
+        self._reads = self._events_asked = 0
 
     @property
     def action_features(self) -> dict[str, type]:
@@ -49,9 +50,17 @@ class Counting(Teleoperator):
             self._count += 1
 
     def get_action(self) -> dict[str, Any]:
-        return {"joint.pos": float(self._count), "pose": np.eye(2), "pressed": {"w": None}}
+        self._reads += 1
+        return {
+            "joint.pos": float(self._count),
+            "pose": np.eye(2),
+            "pressed": {"w": None},
+            "reads": self._reads,
+            "events_asked": self._events_asked,
+        }
 
     def get_teleop_events(self) -> dict[Event, bool]:
+        self._events_asked += 1
         return {Event.IS_INTERVENTION: True}
 
     def disconnect(self) -> None:
