@@ -106,6 +106,12 @@ class RobotSource:
         self._fill_pictures()
         self._fill(draft, build_dataset_frame(self._features, observation, prefix=OBS_STR))
 
+    def send(self, choose: Callable[[dict[str, Any]], Any]) -> None:
+        """Act once outside a tick, with what `choose` makes of an observation; nothing is recorded."""
+        observation = self._look()
+        to_send = self._pipelines.robot_action((choose(observation), observation))
+        self._sent.get(lambda: self._robot.send_action(to_send))
+
     def tick(self, draft: Draft) -> Outcome:
         for view, picture in zip(self._targets, draft.pictures, strict=True):
             if view is not None:

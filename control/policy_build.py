@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from control import build
 from control.affinity import others_cpus
@@ -81,8 +82,9 @@ def build_robot(
     with contextlib.ExitStack() as undo:
         undo.callback(client.close)
         actor = PolicyActor(client, fps, log)
-        inner, plan, settings = build.build_robot(config, argv, link, RobotPilot(config, client, actor, fps))
-        source = PolicySource(inner, actor, look=inner.look, log=log, release=client.close)
+        pilot = RobotPilot(config, client, actor, fps)
+        inner, plan, settings = build.build_robot(config, argv, link, pilot)
+        source = PolicySource(inner, actor, look=partial(pilot.look, inner), log=log, release=client.close)
         undo.pop_all()
     return source, plan, _with_policy(settings, source, actor)
 

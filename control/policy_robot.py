@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from control.config import RecordConfig
 from control.errors import SourceError
 from control.policy_actor import PolicyActor
 from control.policy_client import PolicyClient
 from control.policy_hold import stopped
+from control.source import Draft
 from transport.schema import Schema, Stream
 
 RobotAction = Mapping[str, Any]
+
+
+class Looking(Protocol):
+    """What is used of a robot's source before an episode's first tick."""
+
+    def send(self, choose: Callable[[dict[str, Any]], Any]) -> None: ...
+
+    def look(self, draft: Draft) -> None: ...
 
 
 class RobotDriver:
@@ -80,6 +89,12 @@ class RobotDriver:
             self._last = self._hold(observation)
         return self._last
 
+    def stand_still(self, observation: Mapping[str, Any]) -> RobotAction:
+        """The action that holds the robot, whoever moved it before."""
+        self._person_ticks = 0
+        self._last = self._hold(observation)
+        return self._last
+
     def send_feedback(self, observation: Any) -> None:
         """For teleoperators that feel what the robot feels."""
         if self._teleop is not None:
@@ -127,6 +142,7 @@ class RobotPilot:
     def __init__(self, config: RecordConfig, client: PolicyClient, actor: PolicyActor, fps: int) -> None:
         self._config, self._client, self._actor, self._fps = config, client, actor, fps
         self._stopped: frozenset[str] = frozenset()
+        self._driver: RobotDriver | None = None
 
     def load(self, streams: Sequence[Stream], robot_type: str) -> None:
         """Load the policy for a recording of these streams; before anything is connected.
@@ -148,4 +164,14 @@ class RobotPilot:
 
     def driver(self, teleop: Any, names: Sequence[str], teleop_action: Callable[[tuple[Any, Any]], Any]) -> RobotDriver:
         handover_ticks = round(self._config.policy.handover_s * self._fps)
-        return RobotDriver(self._actor, teleop, names, teleop_action, handover_ticks, self._stopped)
+        self._driver = RobotDriver(self._actor, teleop, names, teleop_action, handover_ticks, self._stopped)
+        return self._driver
+
+    def look(self, source: Looking, draft: Draft) -> None:
+        """Leave an observation in the draft for the policy's first answer.
+
+        A base would drive on until it comes, as the reset phase or the episode before left it: it is stopped first.
+        """
+        if self._stopped and self._driver is not None:
+            source.send(self._driver.stand_still)
+        source.look(draft)

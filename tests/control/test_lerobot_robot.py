@@ -134,6 +134,19 @@ def test_the_reset_phase_goes_on_following(ticking: Ticking) -> None:
     assert len(ticking.follower.history("write", "Goal_Position")) == before + 2
 
 
+def test_a_robot_is_moved_outside_a_tick_by_what_is_chosen_from_an_observation(ticking: Ticking) -> None:
+    before = len(ticking.follower.history("write", "Goal_Position"))
+    seen: list[dict[str, Any]] = []
+
+    def choose(observation: dict[str, Any]) -> dict[str, Any]:
+        seen.append(observation)
+        return dict.fromkeys(observation, 0.0)
+
+    ticking.source.send(choose)
+    np.testing.assert_array_equal(np.array(list(seen[0].values()), np.float32), ticking.last_read("follower"))
+    assert len(ticking.follower.history("write", "Goal_Position")) == before + 1
+
+
 def test_a_silent_follower_is_flagged_twice_and_then_ends_it(ticking: Ticking) -> None:
     state = ticking.tick()["observation.state"]
     ticking.fail(ticking.follower, next={"silence": 2})

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from control.config import PolicyFlags, RecordConfig
 from control.errors import SourceError
-from control.policy_robot import RobotDriver
+from control.policy_robot import RobotDriver, RobotPilot
+from control.source import Draft
+from transport.schema import Stream
 
 NAMES = ("joint.pos", "base.vel")
 STOPPED = frozenset(["base.vel"])
@@ -54,6 +57,12 @@ class Leader:
 
     def send_feedback(self, observation: Any) -> None:
         self.felt.append(observation)
+
+
+class Client:
+    def await_configured(self) -> None: ...
+
+    def load(self, *streams: Any, **options: Any) -> None: ...
 
 
 def tick(driver: RobotDriver, observation: dict[str, float] | None = None) -> tuple[float, ...]:
@@ -163,6 +172,36 @@ def test_a_person_who_takes_over_stops_a_base_at_once() -> None:
     assert tick(driver) == (0, 8)
     actor.person, leader.action = True, {"joint.pos": 10.0, "base.vel": 0.0}
     assert tick(driver) == (2.5, 0)
+
+
+class Base:
+    """Stands for the robot's source before an episode's first tick."""
+
+    def __init__(self) -> None:
+        self.did: list[Any] = []
+
+    def send(self, choose: Any) -> None:
+        self.did.append(choose({"joint.pos": 0.0, "base.vel": 8.0}))
+
+    def look(self, draft: Draft) -> None:
+        self.did.append("looked")
+
+
+@pytest.mark.parametrize(
+    ("names", "did"),
+    [(NAMES, [{"joint.pos": 2.5, "base.vel": 0.0}, "looked"]), (NAMES[:1], ["looked"])],
+    ids=["with a base", "without"],
+)
+def test_a_base_is_stopped_before_the_first_answer_is_waited_for(names: tuple[str, ...], did: list[Any]) -> None:
+    actor, leader, base = Actor(), Leader(), Base()
+    config = RecordConfig(policy=PolicyFlags("x", handover_s=0.3))
+    pilot = RobotPilot(config, Client(), actor, 10)  # type: ignore[arg-type]
+    pilot.load([Stream("action", "float32", (len(names),), names=names)], "rover")
+    driver = pilot.driver(leader, names, lambda transition: transition[0])
+    actor.resetting = True
+    driver.process((driver.get_action(), {"joint.pos": 0.0}))  # the leader drives in the reset phase
+    pilot.look(base, Draft(np.zeros((), "f4"), []))
+    assert base.did == did
 
 
 def test_a_device_is_asked_once_a_tick_for_its_action_and_then_for_its_events() -> None:
