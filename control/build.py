@@ -98,6 +98,7 @@ def build_robot(
         config.timing,
         fps,
         link,
+        settings.abort,
         config.robot.on_fault,
         pilot,
         config.teleop.proxy,
@@ -141,7 +142,7 @@ def build_hil(config: HilRecordConfig, argv: Sequence[str], link: Link) -> tuple
     if episode.number_of_steps_after_success > 0 and episode.success_reward is None:
         episode.success_reward = parsed.success_reward
     source = hil_build.build_source(
-        parsed, config.timing, link, counts_success=counts_success, on_fault=config.robot.on_fault
+        parsed, config.timing, link, settings.abort, counts_success=counts_success, on_fault=config.robot.on_fault
     )
     try:
         return source, plan_of(config, source, fps), settings

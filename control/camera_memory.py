@@ -120,6 +120,11 @@ class PictureMemory:
         return int(self._header[_NEWEST])
 
     @property
+    def newest_capture_ns(self) -> int:
+        """When the newest picture was taken; 0 while there is none."""
+        return int(self._slot_headers[self.newest_seq % SLOTS][_CAPTURE_NS])
+
+    @property
     def failures(self) -> int:
         """How often `fail` was called."""
         return int(self._header[_FAILURES])

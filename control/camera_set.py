@@ -66,10 +66,15 @@ class CameraSet:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._link: Link | None = None
 
-    def start(self) -> None:
-        """Start the keeper, or a new one if it has died; call it in the main thread, whose end ends the keeper."""
+    def start(self) -> bool:
+        """Start the keeper, or a new one if it has died; call it in the main thread, whose end ends the keeper.
+
+        Returns:
+            Whether one had died.
+        """
         if not self._messages or (self._keeper is not None and self._keeper.poll() is None):
-            return
+            return False
+        had_died = self._keeper is not None
         self._drop_link()
         self._keeper, self._link = spawn(
             "control.camera_keeper",
@@ -77,6 +82,7 @@ class CameraSet:
             [self._memory_fd, self._log.fileno()],
             die_with_parent=signal.SIGTERM,
         )
+        return had_died
 
     def close(self) -> None:
         """End all camera processes; may be called twice."""

@@ -13,6 +13,8 @@ from lerobot.rl import gym_manipulator
 from lerobot.robots import make_robot_from_config
 from lerobot.teleoperators import make_teleoperator_from_config
 
+from control.abort import Abort
+from control.camera_watch import CameraWatch
 from control.clock import SystemClock
 from control.config import TimingFlags
 from control.errors import SourceError
@@ -36,12 +38,13 @@ _RESET_TIME_S = 5.0
 
 
 def build_source(
-    config: HilConfig, timing: TimingFlags, link: Link, *, counts_success: bool, on_fault: str
+    config: HilConfig, timing: TimingFlags, link: Link, abort: Abort, *, counts_success: bool, on_fault: str
 ) -> HilSource:
     """Make environment, teleoperator and processors, and look once to learn the columns.
 
     Args:
         link: to whoever talks to the operator.
+        abort: ends the session also in a reset.
         counts_success: as `HilSource` has it.
         on_fault: how a robot is left when the session does not end in order: `release` or `hold`.
 
@@ -61,14 +64,16 @@ def build_source(
     signal.signal(signal.SIGTERM, end_process)
     with contextlib.ExitStack() as undo:
         if config.is_simulation:
-            source = _simulation(config, link, undo, counts_success)
+            source = _simulation(config, link, abort, undo, counts_success)
         else:
-            source = _robot(config, timing, link, undo, counts_success, on_fault)
+            source = _robot(config, timing, link, abort, undo, counts_success, on_fault)
         undo.pop_all()
     return source
 
 
-def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, counts_success: bool) -> HilSource:
+def _simulation(
+    config: HilConfig, link: Link, abort: Abort, undo: contextlib.ExitStack, counts_success: bool
+) -> HilSource:
     env = gym_hil_env(config)
     teleop = None if config.env.teleop is None else _made(make_teleoperator_from_config, config.env.teleop)
 
@@ -83,7 +88,7 @@ def _simulation(config: HilConfig, link: Link, undo: contextlib.ExitStack, count
     if teleop is not None:
         connect(teleop, "env.teleop")
         processors = processors[0], with_teleoperator(processors[1], teleop, config)
-    rollout = Rollout(env, processors, Neutral(use_gripper=True), clock=SystemClock(), release=close)
+    rollout = Rollout(env, processors, Neutral(use_gripper=True), clock=SystemClock(), sleep=abort.sleep, release=close)
     return HilSource(
         rollout,
         GYM_ACTION,
@@ -99,6 +104,7 @@ def _robot(
     config: HilConfig,
     timing: TimingFlags,
     link: Link,
+    abort: Abort,
     undo: contextlib.ExitStack,
     counts_success: bool,
     on_fault: str,
@@ -125,20 +131,27 @@ def _robot(
     connect(teleop, "env.teleop")
     connect(robot, "env.robot")
     observed = env_config.processor.observation
+    limits = CameraLimits.of(timing)
     sidecar = HeldRobot(
         robot,
         teleop,
         proxies,
         clock=SystemClock(),
         fps=env_config.fps,
-        limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
+        limits=limits,
         reads_current=observed is not None and observed.add_current_to_observation,
-        before_episode=cameras.start,
+        watch=CameraWatch(
+            cameras,
+            limits.stale_ns,
+            now_ns=SystemClock().now_ns,
+            sleep=abort.sleep,
+            log=lambda text: offer(link, text),
+        ),
     )
     # For the first look nothing moves and nothing waits.
     env = gym_manipulator.RobotEnv(robot, use_gripper=config.use_gripper, reset_pose=None, reset_time_s=0)
     processors = _processors(env, actor, config)
-    rollout = Rollout(env, processors, neutral, clock=SystemClock(), release=close)
+    rollout = Rollout(env, processors, neutral, clock=SystemClock(), sleep=abort.sleep, release=close)
     first = _first(rollout)
     if (reset := env_config.processor.reset) is not None:
         env.reset_pose, env.reset_time_s = reset.fixed_reset_joint_positions, reset.reset_time_s

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from control.camera_watch import CameraWatch
 from control.clock import Clock
 from control.lerobot_account import CameraAccount, CameraLimits
 from control.lerobot_bus import BusLimits
@@ -29,7 +30,7 @@ class HeldRobot:
         cameras: stand-ins of the robot's cameras, by name.
         fps: ticks per second; a failed call may cost a quarter of one.
         reads_current: whether a processor reads the motors' currents, in each frame and by itself.
-        before_episode: replaces the cameras' keeper if it has died.
+        watch: over the cameras' processes.
 
     Attributes:
         streams: telemetry of each frame. `observed_ns` is when the frame's observation was asked for: right after the
@@ -49,9 +50,9 @@ class HeldRobot:
         fps: int,
         limits: CameraLimits,
         reads_current: bool,
-        before_episode: Callable[[], None],
+        watch: CameraWatch,
     ) -> None:
-        self._clock, self._before_episode = clock, before_episode
+        self._clock, self._watch = clock, watch
         limit_ns = 10**9 // fps // 4
         robot_buses = BusLimits(robot, clock.now_ns)
         state = Held("read of the robot", robot_buses, limit_ns)
@@ -91,11 +92,14 @@ class HeldRobot:
         )
 
     def begin(self) -> None:
-        self._before_episode()
+        self._watch.await_fresh()
         for held in self._helds.values():
             held.forget_failures()
         for camera in self._cameras.values():
             camera.begin()
+
+    def idle(self) -> None:
+        self._watch.look()
 
     def note_observation(self, row: NDArray[np.void]) -> None:
         row["onbeat.observed_ns"] = self._observed_ns

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,23 @@ class Rollout:
         env: `RobotEnv`, or a gymnasium environment of gym_hil's.
         processors: the environment's and the action's, as `make_processors` gives them.
         neutral: the action while nobody intervenes; `Neutral` or `Hold`.
+        sleep: sleeps for so many seconds in a reset; raises when the session is to end.
         release: closes everything; told whether the session failed.
     """
 
     def __init__(
-        self, env: Any, processors: tuple[Any, Any], neutral: Neutral, *, clock: Clock, release: Callable[[bool], None]
+        self,
+        env: Any,
+        processors: tuple[Any, Any],
+        neutral: Neutral,
+        *,
+        clock: Clock,
+        sleep: Callable[[float], None],
+        release: Callable[[bool], None],
     ) -> None:
         self._env = _Clocked(env, clock)
         self._env_processor, self._action_processor = processors
-        self._neutral, self._release = neutral, release
+        self._neutral, self._sleep, self._release = neutral, sleep, release
         self._transition: Any = None
 
     @property
@@ -41,9 +50,10 @@ class Rollout:
         return self._env.returned_ns
 
     def reset(self) -> Any:
-        self._transition = gym_manipulator.reset_and_build_transition(
-            self._env, self._env_processor, self._action_processor
-        )
+        with _sleeping_by(self._sleep):
+            self._transition = gym_manipulator.reset_and_build_transition(
+                self._env, self._env_processor, self._action_processor
+            )
         self._neutral.begin(self._transition)
         return self._transition
 
@@ -137,3 +147,15 @@ class _Clocked:
         stepped = self._env.step(action)
         self.returned_ns = self._now_ns()
         return stepped
+
+
+@contextmanager
+def _sleeping_by(sleep: Callable[[float], None]) -> Iterator[None]:
+    """Let lerobot's reset sleep so that the session can end in it: between two targets of its trajectory and after it,
+    when no bus is in use."""
+    stock = gym_manipulator.precise_sleep
+    gym_manipulator.precise_sleep = sleep
+    try:
+        yield
+    finally:
+        gym_manipulator.precise_sleep = stock

@@ -60,6 +60,9 @@ class Sidecar(Protocol):
     def begin(self) -> None:
         """A new episode begins."""
 
+    def idle(self) -> None:
+        """One tick in which nothing is recorded."""
+
     def note_observation(self, row: NDArray[np.void]) -> None:
         """Fill what is known of the observation that the frame begins with."""
 
@@ -161,6 +164,8 @@ class HilSource:
 
     def idle(self) -> None:
         """Nothing moves: HIL-SERL has no phase between an episode and its environment's reset."""
+        if self._sidecar is not None:
+            self._sidecar.idle()
 
     def close(self, *, failed: bool = False) -> None:
         self._rollout.close(failed=failed)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.camera_memory import Shot
+from control.config import TimingFlags
 from control.errors import SourceError
 from transport.schema import Stream
 
@@ -19,6 +20,10 @@ class CameraLimits:
 
     stale_ns: int
     lost_ns: int
+
+    @classmethod
+    def of(cls, timing: TimingFlags) -> CameraLimits:
+        return cls(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9))
 
 
 class ShotCamera(Protocol):

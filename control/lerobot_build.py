@@ -21,8 +21,10 @@ from lerobot.utils.feature_utils import combine_feature_dicts
 from lerobot.utils.import_utils import register_third_party_plugins
 
 from control import config_file
+from control.abort import Abort
 from control.affinity import others_cpus
 from control.camera_rate import complaint, slow_cameras
+from control.camera_watch import CameraWatch
 from control.clock import SystemClock
 from control.config import TimingFlags
 from control.errors import SourceError
@@ -57,6 +59,7 @@ def build_source(
     timing: TimingFlags,
     fps: int,
     link: Link,
+    abort: Abort,
     on_fault: str,
     pilot: RobotPilot | None = None,
     proxy: str = "auto",
@@ -68,6 +71,7 @@ def build_source(
     Args:
         argv: the flags `--robot.*` and `--teleop.*`.
         link: to whoever talks to the operator.
+        abort: ends the session also while cameras are waited for.
         on_fault: how the robot is left when the session does not end in order: `release` or `hold`.
         pilot: of a policy that acts; it is loaded before anything is connected.
         proxy: whether the teleoperator runs in a process of its own, see `control.teleop_proxy.in_process`.
@@ -120,6 +124,7 @@ def build_source(
         connect(robot, "robot")
         if not timing.allow_slow_cameras and (slow := slow_cameras(cameras.memories, fps, SystemClock())):
             raise UsageError(complaint(slow, fps))
+        limits = CameraLimits.of(timing)
         source = RobotSource(
             robot,
             driver,
@@ -128,9 +133,15 @@ def build_source(
             proxies,
             clock=SystemClock(),
             fps=fps,
-            limits=CameraLimits(round(timing.max_camera_age_s * 1e9), round(timing.lost_camera_age_s * 1e9)),
+            limits=limits,
+            watch=CameraWatch(
+                cameras,
+                limits.stale_ns,
+                now_ns=SystemClock().now_ns,
+                sleep=abort.sleep,
+                log=lambda text: offer(link, text),
+            ),
             log=lambda text: offer(link, text),
-            before_episode=cameras.start,
             release=close,
         )
         undo.pop_all()

@@ -15,6 +15,7 @@ import numpy as np
 from lerobot.utils.constants import ACTION, OBS_STR
 from lerobot.utils.feature_utils import build_dataset_frame
 
+from control.camera_watch import CameraWatch
 from control.clock import Clock
 from control.errors import SourceError
 from control.lerobot_account import CameraAccount, CameraLimits
@@ -36,6 +37,7 @@ class RobotSource:
     Args:
         features: of the dataset, as lerobot-record makes them.
         cameras: stand-ins of the robot's cameras, by name.
+        watch: over their processes.
         log: takes lines for the operator; must not wait.
         fps: ticks per second; a failed read may cost a quarter of one.
         release: disconnects everything; told whether the session failed.
@@ -58,13 +60,13 @@ class RobotSource:
         clock: Clock,
         fps: int,
         limits: CameraLimits,
+        watch: CameraWatch,
         log: Callable[[str], None],
-        before_episode: Callable[[], None],
         release: Callable[[bool], None],
     ) -> None:
         self._robot, self._teleop, self._features, self._pipelines = robot, teleop, features, pipelines
         self._clock, self._log = clock, log
-        self._before_episode, self._release = before_episode, release
+        self._watch, self._release = watch, release
         self.robot_type: str = robot.name
         limit_ns = 10**9 // fps // 4
         device = getattr(teleop, "device", teleop)
@@ -93,8 +95,8 @@ class RobotSource:
         self._row_keys = [stream.key for stream in self.schema.rows]
 
     def begin(self, draft: Draft) -> None:
-        """Nothing moves by itself; a keeper of the cameras that has died is replaced here."""
-        self._before_episode()
+        """Nothing moves by itself; cameras that have died are waited for."""
+        self._watch.await_fresh()
         for held in self._helds.values():
             held.forget_failures()
         for camera in self._cameras.values():
@@ -161,6 +163,7 @@ class RobotSource:
         """Nothing is known ahead."""
 
     def idle(self) -> None:
+        self._watch.look()
         _, to_send = self._decide(self._look())
         self._sent.get(lambda: self._robot.send_action(to_send))
 

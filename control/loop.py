@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from control.abort import Abort
 from control.account import TimeAccount
 from control.asked_tasks import AskedTasks
 from control.between import Between
 from control.board import Board, Phase
 from control.clock import Clock
 from control.episode_rules import EpisodeRules
-from control.errors import SessionAborted
 from control.overruns import MissedRule
 from control.pacer import Pacer
 from control.protections import Protections, Unprotected
@@ -41,6 +41,7 @@ class SessionLoop:
         protections: told when an episode begins and ends.
         missed_rule: when an episode misses too many slots.
         asked: where the operator's tasks come from, if the plan asks for them.
+        abort: ends the session at the next tick.
         starts: called with an episode's frame 0 as the source left it, before the first tick; may take its time.
         log: one line for the operator; must not wait.
     """
@@ -58,6 +59,7 @@ class SessionLoop:
         protections: Protections | None = None,
         missed_rule: MissedRule | None = None,
         asked: AskedTasks | None = None,
+        abort: Abort | None = None,
         starts: Callable[[Draft], None] | None = None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -66,6 +68,7 @@ class SessionLoop:
         self._protections = protections or Unprotected(paced=pacer.fps > 0)
         self._missed_rule = missed_rule or MissedRule()
         self._starts, self._log = starts or (lambda draft: None), log
+        self._abort = abort or Abort()
         self._room = Room(ring)
         self._session = SessionRules(
             plan.num_episodes,
@@ -82,28 +85,23 @@ class SessionLoop:
             pacer,
             clock,
             asked=asked if plan.ask_task else None,
-            check=self._check,
+            check=self._abort.check,
             before_episode=self._protections.before_episode,
             log=log,
         )
         self._episode_id = 0
-        self._abort_reason = ""
 
     @property
     def recorded(self) -> int:
         """Episodes that got the verdict keep."""
         return self._session.recorded
 
-    def abort(self, reason: str) -> None:
-        """Ask the loop to end at the next tick; safe to call from a signal handler."""
-        self._abort_reason = reason
-
     def run(self) -> None:
         """Record until the rules say that the session is finished.
 
         Raises:
             SourceError: the environment or robot failed; the running episode is aborted.
-            SessionAborted: `abort` was called.
+            SessionAborted: `abort` was asked.
         """
         try:
             self._heed_early_stop()
@@ -175,7 +173,7 @@ class SessionLoop:
 
     def _record(self, rules: EpisodeRules, account: TimeAccount, slot: Slot) -> tuple[EndReason, bool]:
         source, ring, board, pacer = self._source, self._ring, self._board, self._pacer
-        protections = self._protections
+        protections, abort = self._protections, self._abort
         draft = Draft(slot.row, slot.pictures)
         pacer.start()
         account.start()
@@ -186,8 +184,8 @@ class SessionLoop:
                 self._wait_for_room()
             tick = pacer.wait()
             account.started(tick)
-            if self._abort_reason:
-                raise SessionAborted(self._abort_reason)
+            if abort.reason:
+                abort.check()
             outcome = source.tick(draft)
             account.acted(outcome)
             decision = rules.observe(outcome, board.take_events())
@@ -213,7 +211,7 @@ class SessionLoop:
     def _wait_for_room(self) -> None:
         # No beat is lost by waiting where there is none, and a simulation that outruns the encoders loses no take.
         while self._room.holds_back(self._clock.now_ns()):
-            self._check()
+            self._abort.check()
             self._board.beat()
             self._clock.sleep_until_ns(self._clock.now_ns() + _LOOK_NS)
 
@@ -241,10 +239,6 @@ class SessionLoop:
         if slot is None:
             raise _RingFull
         return slot
-
-    def _check(self) -> None:
-        if self._abort_reason:
-            raise SessionAborted(self._abort_reason)
 
     def _append(self, event: Event) -> None:
         if self._ring.append_event(event) is None:

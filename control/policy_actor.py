@@ -75,13 +75,16 @@ class PolicyActor:
         self._number = self._client.memory.newest
         self._episode = self._client.memory.begin_episode(self._ring.head_seq + 1)
 
-    def await_first(self) -> None:
+    def await_first(self, check: Callable[[], None]) -> None:
         """The first observation was `observed`; wait for its answer.
+
+        Args:
+            check: raises when the session is to end.
 
         Raises:
             SourceError: the policy has died, or takes too long.
         """
-        await_first(self._client, self._episode)
+        await_first(self._client, self._episode, check)
 
     def observed(self) -> None:
         """The observation of the tick that comes next, or of the one just ended, is in its slot."""

@@ -97,7 +97,11 @@ def start(config: RecordConfig, log: Callable[[str], None]) -> PolicyClient:
 
 def _with_policy(settings: SessionSettings, source: PolicySource, actor: PolicyActor) -> SessionSettings:
     """The actor is told of the session's log, of the key that takes over, and of every episode's start."""
-    return replace(settings, join=lambda ring, board: actor.join(ring, board.takeovers), starts=source.starts)
+    return replace(
+        settings,
+        join=lambda ring, board: actor.join(ring, board.takeovers),
+        starts=lambda draft: source.starts(draft, settings.abort.check),
+    )
 
 
 def _offering(link: Link) -> Callable[[str], None]:

@@ -144,8 +144,11 @@ class PolicyClient:
                 )
 
 
-def await_first(client: PolicyClient, episode: int) -> None:
+def await_first(client: PolicyClient, episode: int, check: Callable[[], None]) -> None:
     """Wait until the policy has answered the first observation of an episode: nothing moves before.
+
+    Args:
+        check: raises when the session is to end.
 
     Raises:
         SourceError: it has died, or takes too long.
@@ -155,6 +158,7 @@ def await_first(client: PolicyClient, episode: int) -> None:
     limit_s = client.flags.max_held_s + 10 * client.inference_s
     deadline_s = time.monotonic() + limit_s
     while (answer := memory.read_newest()) is None or answer.episode != episode:
+        check()
         if death := client.death():
             raise SourceError(f"{death}; the session ends")
         if time.monotonic() > deadline_s:

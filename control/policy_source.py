@@ -55,8 +55,11 @@ class PolicySource:
     def begin(self, draft: Draft) -> None:
         self._source.begin(draft)
 
-    def starts(self, draft: Draft) -> None:
+    def starts(self, draft: Draft, check: Callable[[], None]) -> None:
         """The episode is in the log, and its frame 0 in this draft: wait for the policy's action for the first tick.
+
+        Args:
+            check: raises when the session is to end.
 
         Raises:
             SourceError: the policy has died, or takes too long.
@@ -65,7 +68,7 @@ class PolicySource:
             self._look(draft)
         self._actor.begin()
         self._actor.observed()
-        self._actor.await_first()
+        self._actor.await_first(check)
 
     def tick(self, draft: Draft) -> Outcome:
         actor = self._actor

@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+from control.abort import Abort
 from control.asked_tasks import AskedTasks
 from control.board import Board
 from control.clock import SystemClock
 from control.config import TimingFlags
+from control.errors import tell
 from control.loop import SessionLoop
 from control.overruns import MissedRule
 from control.pacer import Pacer
@@ -24,7 +26,7 @@ from control.ready import Ready
 from control.realtime import RealTime
 from control.session_plan import SessionPlan
 from control.source import Draft, Source
-from transport.errors import OnbeatError, RefusedError
+from transport.errors import OnbeatError, RefusedError, UsageError
 from transport.ledger import Ledger
 from transport.link import Link
 from transport.ring import LogRing
@@ -41,6 +43,7 @@ class SessionSettings:
         fps: of the dataset, and of the loop unless it is unpaced.
         paced: False runs as fast as the source steps.
         ring_s: seconds of recording that the log ring holds; at least `MIN_RING_FRAMES` whatever the rate.
+        abort: ends it; shared with a source that waits.
         join: told the session's log and board before anything is recorded, for processes beside the loop.
         starts: see `SessionLoop`.
     """
@@ -49,6 +52,7 @@ class SessionSettings:
     paced: bool = True
     ring_s: float = 5.0
     timing: TimingFlags = field(default_factory=TimingFlags)
+    abort: Abort = field(default_factory=Abort)
     join: Callable[[LogRing, Board], None] | None = None
     starts: Callable[[Draft], None] | None = None
 
@@ -57,13 +61,18 @@ def run_session(source: Source, plan: SessionPlan, settings: SessionSettings, li
     """Record one session; returns the number of episodes kept. Leaves the process as it found it.
 
     Raises:
-        RefusedError: the supervisor or the writer said no.
-        UsageError: a protection that is required is not permitted.
+        RefusedError: nothing has begun: the supervisor or the writer said no, or this machine has no room for the log,
+            or does not permit a protection that is required.
         OnbeatError: as `SessionLoop.run`.
     """
     seconds = max(settings.ring_s, MIN_RING_FRAMES / settings.fps)
-    ring = LogRing.create(source.schema, seconds=seconds, fps=settings.fps)
-    with RealTime(settings.timing, ring, paced=settings.paced) as protections:
+    with ExitStack() as undo:
+        try:
+            ring = LogRing.create(source.schema, seconds=seconds, fps=settings.fps)
+            protections = undo.enter_context(RealTime(settings.timing, ring, paced=settings.paced))
+        except UsageError as error:
+            link.send(tell(error))
+            raise RefusedError(str(error)) from error
         return _run(source, plan, settings, link, ring, protections)
 
 
@@ -104,11 +113,12 @@ def _run(
         protections=protections,
         missed_rule=MissedRule(timing.max_missed_fraction, rejects=timing.on_missed == "reject"),
         asked=AskedTasks(link),
+        abort=settings.abort,
         starts=settings.starts,
         log=lambda text: _offer(link, text),
     )
     try:
-        with _sigterm_aborts(loop):
+        with _sigterm_asks(settings.abort):
             loop.run()
     except OnbeatError as error:
         link.send({"ended": str(error), "exit_code": error.exit_code, "recorded": loop.recorded})
@@ -126,11 +136,11 @@ def _offer(link: Link, text: str) -> None:
 
 
 @contextmanager
-def _sigterm_aborts(loop: SessionLoop) -> Iterator[None]:
-    """SIGTERM (also the kernel's, when the supervisor dies) ends the session at the next tick, robot released."""
+def _sigterm_asks(abort: Abort) -> Iterator[None]:
+    """SIGTERM (also the kernel's, when the supervisor dies) ends the session as soon as somebody looks."""
 
     def on_sigterm(number: int, frame: FrameType | None) -> None:
-        loop.abort("ended by SIGTERM")
+        abort.ask("ended by SIGTERM")
 
     previous = signal.signal(signal.SIGTERM, on_sigterm)
     try:

@@ -36,6 +36,8 @@ from control.warden import Warden
 from transport.errors import OnbeatError
 
 _TURN_S = 0.25
+# What control has to end its episode in when there is nobody to look after it any more.
+_END_LIMIT_S = 10.0
 
 
 class Supervisor:
@@ -56,7 +58,9 @@ class Supervisor:
         self._news: PublisherNews | None = None
         self._drain: DrainWatch | None = None
         self._preview: Preview | None = None
+        self._warden: Warden | None = None
         self._stops = 0
+        self._cancelled = False
 
     def run(self) -> Summary:
         """Supervise until everything recorded is in the dataset, or cannot get there.
@@ -74,13 +78,17 @@ class Supervisor:
             self._children.append(self._start.writer(self._on_writer))
         try:
             ready, news = self._prepare()
+            self._warden = self._make_warden()
             self._control.link.send({"go": True})
-            self._supervise(ready, news)
+            self._supervise(ready, news, self._warden)
         except OnbeatError as error:
-            self._control.link.send({"refused": str(error)})
-            self._control.wait(10)
+            if self._warden is None:
+                self._control.link.send({"refused": str(error)})
+                self._control.wait(10)
             raise
         finally:
+            if self._warden is not None:
+                self._end_loop(self._warden)
             self._end_children()
             self._tones.close()
             self._voice.close()
@@ -114,14 +122,16 @@ class Supervisor:
         if settings.preview is not None:
             self._preview = Preview(settings.preview, ready, ring_fd, self._display.note, self._display.warn)
         self._display.note(f"waiting for the writer at {self._address}")
-        await_welcome(news, self._control, settings, self._address, self._turn)
+        await_welcome(news, self._control, settings, self._address, self._turn_unless_cancelled)
         if news.link_bytes_per_s is not None:
             check_link(ready, news.link_bytes_per_s, self._display, allow_slow=settings.spec.allow_slow_encoder)
         return ready, news
 
-    def _supervise(self, ready: Ready, news: PublisherNews) -> None:
+    def _make_warden(self) -> Warden:
         assert self._board is not None
-        warden = Warden(self._control, self._board, self._summary, self._display, self._settings, time.monotonic())
+        return Warden(self._control, self._board, self._summary, self._display, self._settings, time.monotonic())
+
+    def _supervise(self, ready: Ready, news: PublisherNews, warden: Warden) -> None:
         while not (news.finished or news.upload.abandoned):
             self._turn(_TURN_S)
             if self._drain is None:
@@ -135,6 +145,11 @@ class Supervisor:
         self._summary.root = self._summary.root or self._settings.spec.root or ""
         if not news.finished:
             self._summary.not_uploaded("it was not waited for")
+
+    def _turn_unless_cancelled(self, timeout_s: float) -> None:
+        self._turn(timeout_s)
+        if self._cancelled:
+            raise OnbeatError("ended by the operator before the first episode")
 
     def _turn(self, timeout_s: float) -> None:
         """Take in whatever arrives within `timeout_s`."""
@@ -162,6 +177,7 @@ class Supervisor:
         for event in events:
             if self._board is not None:
                 self._board.press(event)
+            self._cancelled = self._cancelled or event == "stop"
         for take, task in tasks:
             self._control.link.send({"task": task, "take": take})
 
@@ -217,16 +233,38 @@ class Supervisor:
         if self._news is not None and self._news.upload.abandon():
             return
         self._stops += 1
-        if self._stops == 1 and self._board is not None and self._news is not None and self._news.welcome:
-            self._board.press("stop")
+        if self._stops > 1 or self._board is None or self._news is None:
+            self._end_control()
+            return
+        self._cancelled = True
+        self._board.press("stop")
+        if self._warden is not None:
             self._display.note("stopping after this frame; once more to stop at once")
-        else:
-            self._control.terminate()
 
     def _on_terminate(self) -> None:
         if self._news is not None:
             self._news.upload.abandon()
-        self._control.terminate()
+        self._end_control()
+
+    def _end_control(self) -> None:
+        if self._warden is None:
+            self._control.terminate()
+        else:
+            self._warden.end(time.monotonic(), guarded=any(child.may_end for child in self._children))
+
+    def _end_loop(self, warden: Warden) -> None:
+        """Whatever the reason why this process goes: a loop that it leaves behind ends first, as after any fault."""
+        limit_s = time.monotonic() + _END_LIMIT_S
+        if self._drain is None:
+            self._end_control()
+        while self._drain is None and time.monotonic() < limit_s:
+            if self._control.wait_readable(_TURN_S):
+                self._on_control()
+            elif self._control.ended():
+                self._on_control_ended("the control process died", 1)
+            warden.look(time.monotonic())
+        if self._drain is None and self._control.is_ours:
+            self._control.kill()
 
     # -- children ------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from control.abort import Abort
 from control.asked_tasks import AskedTasks
 from control.board import Board, Phase
 from control.clock import FakeClock
@@ -102,13 +103,14 @@ class Session:
         self._keys, self._typed = keys, typed
         self._in_phase: tuple[Phase, int] | None = None
         self._supervisor, ours = Link.pair()
+        self._abort = Abort()
         self.source = StagedSource(self._idle, fail_at_reset, lambda reset: self._press(while_resetting.get(reset, ())))
         wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self.loop = SessionLoop(
             self.source,
             SessionPlan("given", **{"num_episodes": 2, "episode": EpisodeConfig(max_ticks=FRAMES), **plan}),
             self.ring, wake_fd, self.board, Pacer(FPS, clock), clock,
-            asked=AskedTasks(ours), log=self.said.append,
+            asked=AskedTasks(ours), abort=self._abort, log=self.said.append,
         )  # fmt: skip
         self._press(while_loading)
         try:
@@ -136,7 +138,7 @@ class Session:
             self._supervisor.send({"task": self._typed[now[1]], "take": now[1]})
         self._ticks += 1
         if self._ticks > 500:
-            self.loop.abort("nothing ends this phase")
+            self._abort.ask("nothing ends this phase")
 
     def events[E: Event](self, of: type[E]) -> list[E]:
         found = []

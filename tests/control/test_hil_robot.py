@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ import driver_units  # noqa: E402 - the emulators, and their tests' helpers, are
 from hil_scripted.script import MOVE  # noqa: E402
 
 from control import hil_config  # noqa: E402
+from control.abort import Abort  # noqa: E402
 from control.config import TimingFlags  # noqa: E402
-from control.errors import SourceError  # noqa: E402
+from control.errors import SessionAborted, SourceError  # noqa: E402
 from control.hil_build import build_source  # noqa: E402
 from control.hil_source import HilSource  # noqa: E402
 from control.source import Draft, Mark, Outcome  # noqa: E402
@@ -108,13 +110,13 @@ def device(kind: str, arm: Any) -> dict[str, str]:
     return {"type": kind, "port": arm.port, "id": arm.name, "calibration_dir": str(arm.calibration_dir)}
 
 
-def built(argv: list[str], link: Link) -> HilSource:
+def built(argv: list[str], link: Link, abort: Abort | None = None) -> HilSource:
     """Connecting waits 50 ms for each answer, which an emulator on a busy machine may miss."""
-    config = hil_config.parse(argv)
+    config, abort = hil_config.parse(argv), abort or Abort()
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(SourceError):
-            return build_source(config, TimingFlags(), link, counts_success=True, on_fault="release")
-    return build_source(config, TimingFlags(), link, counts_success=True, on_fault="release")
+            return build_source(config, TimingFlags(), link, abort, counts_success=True, on_fault="release")
+    return build_source(config, TimingFlags(), link, abort, counts_success=True, on_fault="release")
 
 
 @dataclass
@@ -255,6 +257,30 @@ def test_a_leader_without_events_always_acts(arms: tuple[EmulatedArm, EmulatedAr
         source.close()
 
 
+@pytest.mark.parametrize("after_s", [0.3, 1.5], ids=["in the trajectory", "in the time after it"])
+def test_a_reset_is_cut_short_and_the_bus_is_left_usable(
+    arms: tuple[EmulatedArm, EmulatedArm], link: Link, tmp_path: Path, after_s: float
+) -> None:
+    follower, leader = arms
+    reset = {"fixed_reset_joint_positions": [5.0] * len(JOINTS), "reset_time_s": 60.0, "control_time_s": 60.0}
+    abort = Abort()
+    source = built([written(tmp_path, follower, leader, processor={"reset": reset})], link, abort)
+    since = follower.next_number()
+    timer = threading.Timer(after_s, lambda: abort.ask("ended by SIGTERM"))
+    try:
+        timer.start()
+        with pytest.raises(SessionAborted, match="ended by SIGTERM"):
+            Ticking(source)
+        # lerobot's trajectory has 50 targets.
+        targets = len(follower.history("write", "Goal_Position", since))
+        assert 0 < targets < 50 if after_s < 1 else targets == 50
+        assert not source._rollout._env._env.robot.bus.port_handler.is_using  # type: ignore[attr-defined]
+    finally:
+        timer.join()
+        source.close(failed=True)
+    assert set(follower.torque().values()) == {0}
+
+
 def urdf(folder: Path) -> Path:
     """An arm of the follower's joints: one around z, three around y, one around x and the gripper."""
     axes = dict(zip(JOINTS, ("0 0 1", "0 1 0", "0 1 0", "0 1 0", "1 0 0", "0 0 1"), strict=True))
@@ -363,7 +389,7 @@ def test_a_simulation_without_its_package_is_refused(
     simulated = {"name": "gym_hil", "robot": None, "teleop": None, "task": "PandaPickCube-v0"}
     config = hil_config.parse([written(tmp_path, FOLLOWER, LEADER, **simulated)])
     with pytest.raises(UsageError, match=r"gym_hil is missing; run: pip install 'onbeat\[hil\]'"):
-        build_source(config, TimingFlags(), link, counts_success=True, on_fault="release")
+        build_source(config, TimingFlags(), link, Abort(), counts_success=True, on_fault="release")
 
 
 @pytest.mark.parametrize(
@@ -381,5 +407,5 @@ def test_what_cannot_be_built_is_refused_before_anything_moves(
 ) -> None:
     config = hil_config.parse([written(tmp_path, FOLLOWER, LEADER, **changes), PLUGIN])
     with pytest.raises(UsageError, match=message) as caught:
-        build_source(config, TimingFlags(), link, counts_success=True, on_fault="release")
+        build_source(config, TimingFlags(), link, Abort(), counts_success=True, on_fault="release")
     assert "\n" not in str(caught.value)

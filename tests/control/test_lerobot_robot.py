@@ -20,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / 
 
 import driver_units  # noqa: E402 - the emulators, and their tests' helpers, are not installed
 
+from control.abort import Abort  # noqa: E402
 from control.config import TimingFlags  # noqa: E402
 from control.errors import SourceError  # noqa: E402
 from control.lerobot_build import build_source, parse  # noqa: E402
@@ -70,8 +71,8 @@ def connected(follower: EmulatedArm, leader: EmulatedArm, link: Link, on_fault: 
     argv = [*flags("robot", "so101_follower", follower), *flags("teleop", "so101_leader", leader)]
     for _ in range(ATTEMPTS - 1):
         with contextlib.suppress(SourceError):
-            return build_source(argv, TimingFlags(), FPS, link, on_fault)
-    return build_source(argv, TimingFlags(), FPS, link, on_fault)
+            return build_source(argv, TimingFlags(), FPS, link, Abort(), on_fault)
+    return build_source(argv, TimingFlags(), FPS, link, Abort(), on_fault)
 
 
 @pytest.fixture(autouse=True)

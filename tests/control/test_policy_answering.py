@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from control.abort import Abort
 from control.config import PolicyFlags
-from control.errors import SourceError
+from control.errors import SessionAborted, SourceError
 from control.policy_actor import TELEMETRY, Acted, PolicyActor
 from control.policy_memory import MAX_ROWS, PolicyMemory, create_memory
 from control.policy_process import Answering
@@ -131,6 +132,7 @@ class Bench:
         self, policy: Counting, *, neutral: Any = None, max_held_s: float = 5, ring_s: float = 2, fps: int = FPS
     ) -> None:
         self.log: list[str] = []
+        self.abort = Abort()
         self.takeovers = 0
         self.client = Client(PolicyFlags("x", max_held_s=max_held_s), policy, fps)
         self.actor = PolicyActor(self.client, fps, self.log.append)  # type: ignore[arg-type]
@@ -149,7 +151,7 @@ class Bench:
         assert slot is not None
         self.draft = Draft(slot.row, slot.pictures)
         self.source.begin(self.draft)
-        self.source.starts(self.draft)
+        self.source.starts(self.draft, self.abort.check)
 
     def tick(self, last: bool = False) -> NDArray[np.void]:
         row = self.draft.row
@@ -328,3 +330,11 @@ def test_a_memory_holds_no_more_rows_than_it_has() -> None:
     answer = bench.client.memory.read_newest()
     assert answer is not None
     assert answer.actions.shape == (MAX_ROWS, 2)
+
+
+def test_the_session_can_be_ended_while_the_first_answer_is_awaited() -> None:
+    bench = Bench(Counting())
+    bench.client.busy = True
+    bench.abort.ask("ended by SIGTERM")
+    with pytest.raises(SessionAborted, match="ended by SIGTERM"):
+        bench.begin()

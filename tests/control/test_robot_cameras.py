@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1] / 
 import stock_arm  # noqa: E402 - the emulators, and their tests' helpers, are not installed
 
 from control import doctor  # noqa: E402
+from control.abort import Abort  # noqa: E402
 from control.clock import SystemClock  # noqa: E402
 from control.config import TimingFlags  # noqa: E402
 from control.doctor_robot import probe_robot  # noqa: E402
@@ -57,7 +58,7 @@ def source_of(rig: Rig, fps: int, timing: TimingFlags, processors: str | None = 
     try:
         for attempt in range(ATTEMPTS):
             try:
-                source = build_source(rig.flags, timing, fps, ours, "release", processors=processors)
+                source = build_source(rig.flags, timing, fps, ours, Abort(), "release", processors=processors)
                 break
             except SourceError:
                 # Connecting waits 50 ms for each answer, which an emulator on a busy machine may miss.

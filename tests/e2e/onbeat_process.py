@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 
+from control.key_codes import DEVICE_KEYS
 from scripts.drills.process import ONBEAT, OnbeatProcess
 
-__all__ = ["ONBEAT", "QUICK", "OnbeatProcess", "onbeat", "record"]
+__all__ = ["ONBEAT", "QUICK", "OnbeatProcess", "onbeat", "record", "step_on"]
 
 # Small pictures and a codec that any machine sustains, for tests that are about something else.
 QUICK = ("--env.kwargs={width: 160, height: 120}", "--dataset.rgb_encoder.vcodec=h264", "--env.seed=1")
@@ -23,3 +26,8 @@ def onbeat(home: Path, *arguments: str, limit_s: float = 100) -> tuple[int, str]
     with OnbeatProcess([ONBEAT, *arguments], home) as process:
         code = process.finish(limit_s)
         return code, process.output
+
+
+def step_on(fd: int, key: str) -> None:
+    """`struct input_event` for a key that goes down and up, to a named pipe in the place of an event file."""
+    os.write(fd, b"".join(struct.pack("=qqHHi", 0, 0, 1, DEVICE_KEYS[key], value) for value in (1, 0)))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import arm_session
 import onbeat_process as run
+import outcome
 import pytest
 import untrained_policy
 
@@ -46,6 +47,7 @@ class Recording:
     tap: Tap
     rig: Rig
     on_fault: str
+    root: Path
 
     def make_opposite(self) -> None:
         opposite = 1 - WANTED[self.on_fault]
@@ -76,9 +78,11 @@ class Recording:
 
 
 @contextlib.contextmanager
-def recording(rig: Rig, on_fault: str, home: Path, *more: str) -> Iterator[Recording]:
+def recording(rig: Rig, on_fault: str, home: Path, *more: str, num_episodes: int = 1) -> Iterator[Recording]:
     """Begin an episode, again from the start when the machine stood still."""
-    flags = arm_session.dataset_flags(rig, num_episodes=1, episode_time_s=300, **{"rgb_encoder.vcodec": "h264"})
+    flags = arm_session.dataset_flags(
+        rig, num_episodes=num_episodes, episode_time_s=300, **{"rgb_encoder.vcodec": "h264"}
+    )
     for attempt in range(arm_session.ATTEMPTS):
         ours = [f"--robot.on_fault={on_fault}", "--writer.allow_slow=true", *more]
         where = (
@@ -94,7 +98,7 @@ def recording(rig: Rig, on_fault: str, home: Path, *more: str) -> Iterator[Recor
             except AssertionError:
                 assert arm_session.starved(process, process.finish())
                 continue
-            yield Recording(process, tap, rig, on_fault)
+            yield Recording(process, tap, rig, on_fault, home / f"ds{attempt}")
             return
     raise AssertionError(f"the machine stood still {arm_session.ATTEMPTS} times:\n{process.output}")
 
@@ -181,6 +185,23 @@ def test_a_dead_teleoperators_process_ends_the_session(
         session.process.wait_for(r"said nothing for \d+\.\d s, its process has ended", 0)
 
 
+def test_a_publisher_that_keeps_dying_ends_the_session_at_once(bare_rig: Rig, nowhere: str, tmp_path: Path) -> None:
+    with recording(bare_rig, "hold", tmp_path, nowhere) as session:
+        session.make_opposite()
+        since = bare_rig.follower.next_number()
+        killed: list[int] = []
+        while len(killed) < 10:
+            pid = session.process.pid_of("transport.publisher")
+            if pid not in killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+        session.assert_left_as_configured(since, time.monotonic_ns())
+        assert session.process.finish() == 1, session.process.output
+        session.process.wait_for("publisher ended 10 times within a minute", 0)
+        # Not killed: it has ended its episode itself.
+        session.process.wait_for("! ended by SIGTERM", 0)
+
+
 @pytest.mark.acceptance
 @pytest.mark.parametrize("on_fault", ["release", "hold"])
 def test_a_dead_policys_process_ends_the_session_after_the_held_frames(
@@ -203,9 +224,13 @@ def test_a_dead_policys_process_ends_the_session_after_the_held_frames(
 
 @pytest.mark.parametrize("on_fault", ["hold", pytest.param("release", marks=pytest.mark.acceptance)])
 def test_session_goes_on_without_any_other_process(tmp_path: Path, on_fault: str) -> None:
+    pedal = tmp_path / "pedal"
+    os.mkfifo(pedal)
+    foot = os.open(pedal, os.O_RDWR)
     with (
+        contextlib.closing(os.fdopen(foot, "wb", 0)),
         arm_session.short_rig(fps=FPS, width=160, height=120, cameras=("front",)) as rig,
-        recording(rig, on_fault, tmp_path) as session,
+        recording(rig, on_fault, tmp_path, f"--keys.devices=[{pedal}]", num_episodes=3) as session,
     ):
         for module, said in (
             ("control.guardian", "guardian ended with code -9 and was started again"),
@@ -219,8 +244,17 @@ def test_session_goes_on_without_any_other_process(tmp_path: Path, on_fault: str
             session.strike(module)
             session.process.wait_for(said)
             session.assert_ticks_on()
+        for take in (1, 2):
+            # The cameras have died with their keeper: the next episode waits for them.
+            run.step_on(foot, "KEY_B")
+            session.process.wait_for(rf"state: recording .*\(take {take}\)")
+            session.assert_ticks_on()
+        session.process.wait_for("the keeper of the cameras has died; it is started again", 0)
         session.make_opposite()
         since = rig.follower.next_number()
         struck_ns = session.strike("control.process")
         session.assert_left_as_configured(since, struck_ns)
         assert session.process.finish() == 1, session.process.output
+    stale = [outcome.telemetry(session.root, episode)["cameras.front.stale"].ravel() for episode in (0, 1)]
+    assert stale[0][-1]
+    assert not stale[1][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import onbeat_process as run
 import outcome
 import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-from control.key_codes import DEVICE_KEYS
 
 LONG = ("--teleop.type=none", "--dataset.episode_time_s=60", "--env.kwargs={width: 64, height: 48, max_episode_s: 100}")
 
@@ -35,11 +32,6 @@ def pedal(tmp_path: Path) -> Iterator[tuple[Path, int]]:
     fd = os.open(path, os.O_RDWR)
     yield path, fd
     os.close(fd)
-
-
-def step_on(fd: int, key: str) -> None:
-    """`struct input_event` for a key that goes down and up."""
-    os.write(fd, b"".join(struct.pack("=qqHHi", 0, 0, 1, DEVICE_KEYS[key], value) for value in (1, 0)))
 
 
 def tasks_by_stock(root: Path) -> list[str]:
@@ -79,10 +71,10 @@ def test_gate_undo_pedal_tasks_and_voice(tmp_path: Path, terminal: tuple[int, in
     with run.OnbeatProcess([run.ONBEAT, "record", *flags], tmp_path, stdin=command, environment=environment) as process:
         process.wait_for(r"type the task of take 0 \(Enter: Bring the cube to the target\)")
         # Keys of the terminal that can be printed belong to the line, those of the pedal do not.
-        step_on(foot, "KEY_B")
+        run.step_on(foot, "KEY_B")
         os.write(person, "nq grün\n".encode())
         frames_of(process, 0)
-        step_on(foot, "KEY_B")
+        run.step_on(foot, "KEY_B")
         process.wait_for(r"type the task of take 1 \(Enter: nq grün\)")
         os.write(person, b"\n")
         at_gate(process, 1)
@@ -106,7 +98,7 @@ def test_gate_undo_pedal_tasks_and_voice(tmp_path: Path, terminal: tuple[int, in
         frames_of(process, 3)
         os.write(person, b"f")
         process.wait_for(r"the last episode is recorded.*\(take 3\)")
-        step_on(foot, "KEY_PAGEDOWN")
+        run.step_on(foot, "KEY_PAGEDOWN")
         assert process.finish() == 0, process.output
         process.wait_for(r"^episodes  2 \(2 discarded\)", 0)
     outcome.assert_whole(root, episodes=2)
