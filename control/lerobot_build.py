@@ -86,7 +86,7 @@ def build_source(
     parsed = parse(argv, needs_teleop=pilot is None)
     try:
         robot = make_robot_from_config(parsed.robot)
-        teleop = _teleoperator(parsed.teleop, argv, timing, fps, proxy, events=pilot is not None)
+        teleop = _teleoperator(parsed, argv, timing, fps, proxy, events=pilot is not None)
     except (ImportError, ValueError) as error:
         raise UsageError(one_line(error)) from error
     proxies, cameras = take_cameras(robot, timing, link)
@@ -149,11 +149,12 @@ def build_source(
 
 
 def _teleoperator(
-    config: TeleoperatorConfig | None, argv: Sequence[str], timing: TimingFlags, fps: int, proxy: str, *, events: bool
+    parsed: RobotFlags, argv: Sequence[str], timing: TimingFlags, fps: int, proxy: str, *, events: bool
 ) -> Any:
+    config = parsed.teleop
     if config is None:
         return None
-    if not in_process(config.type, proxy):
+    if not in_process(config.type, proxy, parsed.robot.type):
         return make_teleoperator_from_config(config)
     cpus = others_cpus(timing)
     return TeleopProxy(argv, fps, None if cpus is None else sorted(cpus), decode, SystemClock().now_ns, events=events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -33,11 +34,14 @@ class PolicyClient:
 
     def __init__(self, flags: PolicyFlags, cpus: Sequence[int] | None, log: Callable[[str], None]) -> None:
         assert flags.path is not None
-        if flags.on_late != "hold" or flags.max_held_s <= 0:
+        if flags.on_late != "hold" or not 0 < flags.max_held_s < math.inf:
             raise UsageError(
                 f"--policy.on_late={flags.on_late} and --policy.max_held_s={flags.max_held_s:g} found, expected hold "
                 "and a positive number of seconds"
             )
+        # A negative one would lead the robot away from the teleoperator.
+        if not 0 <= flags.handover_s < math.inf:
+            raise UsageError(f"--policy.handover_s={flags.handover_s:g} found, expected a number of seconds, or 0")
         self.flags = flags
         self._log = log
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

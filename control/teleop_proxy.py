@@ -15,25 +15,33 @@ from transport.link import Link, spawn
 
 # lerobot's types whose `connect` starts a thread, or a library that does.
 THREADED = frozenset(["homunculus_arm", "homunculus_glove", "keyboard", "keyboard_ee", "keyboard_rover", "phone"])
+# Robots whose observations lerobot gives to the teleoperator, in which they carry a remote control's keys.
+_TELLS = frozenset(["unitree_g1"])
 # A value older than this is none: the loop holds, and counts it as a failed read.
 _MAX_AGE_NS = 500_000_000
 _END_LIMIT_S = 5.0
 _TURN_S = 0.2
 
 
-def in_process(kind: str, proxy: str) -> bool:
+def in_process(kind: str, proxy: str, robot_kind: str) -> bool:
     """Whether a teleoperator of this type is to run in a process of its own.
 
     Args:
         proxy: `--teleop.proxy`.
+        robot_kind: of the robot that it leads; one of `_TELLS` needs it in the loop's process, as lerobot has it.
 
     Raises:
-        UsageError: that is none of auto, true and false.
+        UsageError: that is none of auto, true and false, or true where it cannot be.
     """
     wanted = proxy.lower()
     if wanted not in ("auto", "true", "false"):
         raise UsageError(f"--teleop.proxy={proxy} found, expected auto, true or false")
-    return wanted == "true" or (wanted == "auto" and kind in THREADED)
+    if robot_kind in _TELLS and wanted == "true":
+        raise UsageError(
+            f"--teleop.proxy=true found with --robot.type={robot_kind}, which tells its teleoperator in every frame what "
+            "it observes; leave the flag away"
+        )
+    return wanted == "true" or (wanted == "auto" and kind in THREADED and robot_kind not in _TELLS)
 
 
 class TeleopProxy:

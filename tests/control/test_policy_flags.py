@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 
 from control.config import PolicyFlags, RecordConfig
+from control.policy_client import PolicyClient
 from control.policy_flags import complete, split
+from transport import flags
 from transport.errors import UsageError
 
 
@@ -50,3 +55,35 @@ def test_with_a_path_from_a_file() -> None:
     config = RecordConfig(policy=PolicyFlags("a/b"))
     complete(config, ["--policy.device=cpu"], ["--device=cpu"], [])
     assert config.policy.overrides == ["--device=cpu"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"max_held_s": 0}, r"--policy.max_held_s=0 found, expected .* a positive number of seconds"),
+        ({"max_held_s": math.nan}, r"--policy.max_held_s=nan found"),
+        ({"max_held_s": math.inf}, r"--policy.max_held_s=inf found"),
+        ({"on_late": "wait"}, r"--policy.on_late=wait .* expected hold"),
+        ({"handover_s": -1}, r"--policy.handover_s=-1 found, expected a number of seconds, or 0"),
+        ({"handover_s": math.nan}, r"--policy.handover_s=nan found"),
+        ({"handover_s": math.inf}, r"--policy.handover_s=inf found"),
+    ],
+)
+def test_times_that_cannot_be_are_refused_before_a_process_is_started(given: dict[str, Any], why: str) -> None:
+    log: list[str] = []
+    with pytest.raises(UsageError, match=why):
+        PolicyClient(PolicyFlags("a/b", **given), None, log.append)
+    assert log == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "hold"),
+    [
+        (["--policy.path=a/b", "--policy.hold={lift: last, wheel_*: zero}"], {"lift": "last", "wheel_*": "zero"}),
+        (["--policy.path=a/b", "--policy.hold", "{lift: last}"], {"lift": "last"}),
+    ],
+)
+def test_how_a_robot_is_held_is_read_here(argv: list[str], hold: dict[str, str]) -> None:
+    overrides, plugins, rest = split(argv)
+    assert (overrides, plugins) == ([], [])
+    assert flags.parse(RecordConfig, rest, prog="onbeat record", about="").policy.hold == hold

@@ -26,22 +26,29 @@ ROBOT = ["--robot.type=so101_follower", "--robot.port=/dev/null"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "proxy", "own"),
+    ("kind", "proxy", "robot", "own"),
     [
-        ("keyboard", "auto", True),
-        ("phone", "auto", True),
-        ("so101_leader", "auto", False),
-        ("so101_leader", "True", True),
-        ("keyboard", "false", False),
+        ("keyboard", "auto", "so101_follower", True),
+        ("phone", "auto", "so101_follower", True),
+        ("so101_leader", "auto", "so101_follower", False),
+        ("so101_leader", "True", "so101_follower", True),
+        ("keyboard", "false", "so101_follower", False),
+        ("homunculus_arm", "auto", "unitree_g1", False),
+        ("unitree_g1", "false", "unitree_g1", False),
     ],
 )
-def test_who_gets_a_process(kind: str, proxy: str, own: bool) -> None:
-    assert in_process(kind, proxy) is own
+def test_who_gets_a_process(kind: str, proxy: str, robot: str, own: bool) -> None:
+    assert in_process(kind, proxy, robot) is own
+
+
+def test_a_teleoperator_that_is_told_what_the_robot_observes_stays_with_it() -> None:
+    with pytest.raises(UsageError, match=r"--teleop.proxy=true found with --robot.type=unitree_g1, .*; leave the flag"):
+        in_process("unitree_g1", "true", "unitree_g1")
 
 
 def test_another_word_for_it() -> None:
     with pytest.raises(UsageError, match=r"--teleop.proxy=maybe found, expected auto, true or false"):
-        in_process("keyboard", "maybe")
+        in_process("keyboard", "maybe", "so101_follower")
 
 
 @pytest.mark.parametrize(
