@@ -38,8 +38,8 @@ def in_process(kind: str, proxy: str, robot_kind: str) -> bool:
         raise UsageError(f"--teleop.proxy={proxy} found, expected auto, true or false")
     if robot_kind in _TELLS and wanted == "true":
         raise UsageError(
-            f"--teleop.proxy=true found with --robot.type={robot_kind}, which tells its teleoperator in every frame what "
-            "it observes; leave the flag away"
+            f"--teleop.proxy=true found with --robot.type={robot_kind}, which tells its teleoperator in every frame "
+            "what it observes; leave the flag away"
         )
     return wanted == "true" or (wanted == "auto" and kind in THREADED and robot_kind not in _TELLS)
 
