@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import zmq
@@ -17,6 +17,7 @@ from transport.link_probe import MESSAGE_BYTES
 from transport.outbox import Outbox
 from transport.ring import LogRing
 from transport.sockets import HANDSHAKE_FAILED, publisher_socket, why_refused
+from transport.wire import Part
 
 # A writer says something every quarter second; this long without a word means that the link is dead.
 _SILENCE_S = 5.0
@@ -116,13 +117,25 @@ class Connection:
             return True
         return False
 
-    def send_record(self, header: msg.Data, parts: list[Any]) -> zmq.MessageTracker | None:
-        """Send a record without copying it; the tracker tells when the memory is free again. None: try later."""
+    def send_record(self, header: msg.Data, parts: Sequence[Part]) -> zmq.MessageTracker | None:
+        """Send a record without copying its pictures; None: try later.
+
+        Args:
+            parts: the row or event, then pictures.
+
+        Returns:
+            what tells when libzmq has let go of all of them.
+        """
         assert self._socket is not None
+        # Of a multipart message pyzmq tracks the last part alone, and it copies small ones, which then count as sent.
+        # A row is no view of the ring, and cheaper to copy.
+        row, *pictures = parts
+        frames = [zmq.Frame(row, track=True), *(zmq.Frame(p, track=True, copy_threshold=0) for p in pictures)]
         try:
-            return self._socket.send_multipart([msg.pack(header), *parts], zmq.NOBLOCK, copy=False, track=True)
+            self._socket.send_multipart([msg.pack(header), *frames], zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return None
+        return zmq.MessageTracker(*(event for frame in frames for event in frame.tracker.events))
 
     def send_filler(self, messages: int) -> None:
         """Send so many PROBEs; for 0, one that is empty."""

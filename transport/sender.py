@@ -63,7 +63,7 @@ class Sender:
                 outbox.epoch, outbox.generation, seq, record.kind, record.episode_id, record.frame_index,
                 self._ring.head_seq, record.crcs,
             )  # fmt: skip
-            sending = self._connection.send_record(header, list(record.parts))
+            sending = self._connection.send_record(header, record.parts)
             if sending is None:
                 return _LINK_POLL_MS
             (log.reading if record.in_ring else self._copies).add(seq, sending, nbytes)

@@ -169,8 +169,9 @@ class Bench:
         if slot is None:
             return False
         seq = self.ring.head_seq + 1
-        slot.pictures[0][:] = seq % 251
-        slot.pictures[0].reshape(-1)[0] = seq // 251
+        for picture in slot.pictures:
+            picture[:] = seq % 251
+            picture.reshape(-1)[0] = seq // 251
         slot.row["action"] = seq
         self.ring.append_frame(0, seq - 1)
         os.eventfd_write(self.wake_fd, 1)
@@ -239,6 +240,7 @@ def writer_of(bench: Bench) -> Iterator[Writer]:
 def assert_frame(seq: int, data: msg.Data, parts: list[bytes]) -> None:
     """Number, row and every pixel are those that were published as record `seq`."""
     assert (data.seq, data.kind, data.frame_index) == (seq, RecordKind.FRAME, seq - 1)
-    pixels = np.frombuffer(parts[1], np.uint8)
-    assert pixels[0] == seq // 251
-    assert (pixels[1:] == seq % 251).all()
+    for picture in parts[1:]:
+        pixels = np.frombuffer(picture, np.uint8)
+        assert pixels[0] == seq // 251
+        assert (pixels[1:] == seq % 251).all()

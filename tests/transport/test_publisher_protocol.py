@@ -30,7 +30,7 @@ from transport.records import (
     Verdict,
     unpack_event,
 )
-from transport.schema import CHW, HWC
+from transport.schema import CHW, HWC, Kind, Schema, Stream
 from transport.sockets import writer_socket
 
 PLENTY = 1 << 28
@@ -223,22 +223,24 @@ def test_records_that_are_gone_are_a_gap_and_the_rest_follows(tmp_path: Path) ->
         bench.until(lambda: any("records 1 to 3" in told.get("lost", "") for told in bench.told))
 
 
-def test_a_durable_record_keeps_its_slot_while_a_message_points_at_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sizes", [(320,), (128,), (320, 128)], ids=["large", "small", "large, then small"])
+def test_a_durable_record_keeps_its_slot_while_a_message_points_at_it(tmp_path: Path, sizes: tuple[int, ...]) -> None:
     """Asked for again, then durable by the first sending while the second still waits for a reader that stalls.
 
-    If slots went back with durable_seq alone, the second sending would carry later frames under old numbers. A picture
-    has 307 kB, because pyzmq copies what is below 64 kB. On a busy machine the publisher may take the reader for lost
-    and connect anew before it sends again; then it is tried again.
+    If slots went back with durable_seq alone, the second sending would carry later frames under old numbers. On a busy
+    machine the publisher may take the reader for lost and connect anew before it sends again; then it is tried again.
     """
     for number in range(5):
         (tmp_path / str(number)).mkdir()
-        if _is_asked_again_after_it_is_durable(tmp_path / str(number)):
+        if _is_asked_again_after_it_is_durable(tmp_path / str(number), sizes):
             return
     pytest.fail("in none of five sessions was anything sent again before the publisher connected anew")
 
 
-def _is_asked_again_after_it_is_durable(folder: Path) -> bool:
-    with session(folder, stalling=True, frames=64, size=320, max_bytes=0) as (bench, script):
+def _is_asked_again_after_it_is_durable(folder: Path, sizes: tuple[int, ...]) -> bool:
+    pictures = (Stream(f"observation.images.{size}", "uint8", (size, size, 3), Kind.VIDEO, HWC) for size in sizes)
+    schema = Schema((*pictures, Stream("action", "float32", (2,))))
+    with session(folder, stalling=True, frames=64, schema=schema, max_bytes=0) as (bench, script):
         bench.publish(60)
         script.fetch(0, 1)
         script.until(lambda: len(script.data()) == 60)
