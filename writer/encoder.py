@@ -89,13 +89,18 @@ class CameraEncoder:
         """
         self._work.put(_Picture(frame_index, picture))
 
+    def drain(self) -> threading.Event:
+        """End the encoder after the pictures so far; set once all of their packets have been given to `on_packets`."""
+        done = threading.Event()
+        self._work.put(_Flush(done))
+        return done
+
     def flush(self, limit_s: float = 60.0) -> None:
         """Wait until all packets of the pictures so far have been given to `on_packets`; ends the encoder.
 
         An encoder that does not come to an end in time is reported to `on_error`, from this thread.
         """
-        done = threading.Event()
-        self._work.put(_Flush(done))
+        done = self.drain()
         if not done.wait(limit_s):
             self._on_error(self._key, EncoderError(f"the encoder of {self._key} did not finish within {limit_s:g} s"))
 

@@ -55,8 +55,7 @@ class Recording:
 
     def frame(self, seq: int, frame_index: int, row: bytes, pictures: Sequence[memoryview]) -> None:
         """Take the next frame; pictures are as they cross the network and may be kept until they are encoded."""
-        if self._failed.is_set():
-            self.lose(self._failure)
+        self._heed_failure()
         if frame_index != self.frames:
             self.lose(f"frames {self.frames} to {frame_index - 1} were lost on the way")
         if self.lacking:
@@ -75,14 +74,15 @@ class Recording:
         """Records of this episode are gone; what follows is not recorded any more."""
         if not self.lacking:
             self.lacking = reason
-            self._journal.give_up()
+            # No picture follows that would push out what they hold back, and the log waits for it.
+            for encoder in self._encoders or ():
+                encoder.drain()
 
     def end(self, seq: int, event: EpisodeEnded) -> None:
         """Get the held-back frames out of the encoders, then close the episode in the journal."""
         for encoder in self._encoders or ():
             encoder.flush(_FLUSH_LIMIT_S)
-        if self._failed.is_set():
-            self.lose(self._failure)
+        self._heed_failure()
         if self._encoders is not None:
             busy_us = {encoder.key: encoder.busy_us.tolist() for encoder in self._encoders}
             self._journal.note(EncodeRun(self._first_frame, time.process_time_ns() - self._cpu_ns, busy_us))
@@ -92,6 +92,11 @@ class Recording:
     def abandon(self) -> None:
         """Stop the encoders without caring for what they hold."""
         self._close()
+
+    def _heed_failure(self) -> None:
+        if self._failed.is_set():
+            self.lose(self._failure)
+            self._journal.give_up()
 
     def _close(self) -> None:
         for encoder in self._encoders or ():
