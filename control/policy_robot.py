@@ -89,6 +89,11 @@ class RobotDriver:
             self._last = self._hold(observation)
         return self._last
 
+    @property
+    def has_acted(self) -> bool:
+        """Whether the robot was sent anything yet, by anybody."""
+        return bool(self._last)
+
     def stand_still(self, observation: Mapping[str, Any]) -> RobotAction:
         """The action that holds the robot, whoever moved it before."""
         self._person_ticks = 0
@@ -172,6 +177,6 @@ class RobotPilot:
 
         A base would drive on until it comes, as the reset phase or the episode before left it: it is stopped first.
         """
-        if self._stopped and self._driver is not None:
+        if self._stopped and self._driver is not None and self._driver.has_acted:
             source.send(self._driver.stand_still)
         source.look(draft)

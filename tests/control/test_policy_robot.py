@@ -188,18 +188,25 @@ class Base:
 
 
 @pytest.mark.parametrize(
-    ("names", "did"),
-    [(NAMES, [{"joint.pos": 2.5, "base.vel": 0.0}, "looked"]), (NAMES[:1], ["looked"])],
-    ids=["with a base", "without"],
+    ("names", "led", "did"),
+    [
+        (NAMES, True, [{"joint.pos": 2.5, "base.vel": 0.0}, "looked"]),
+        (NAMES, False, ["looked"]),  # nobody has moved it, and where it is need not be known
+        (NAMES[:1], True, ["looked"]),
+    ],
+    ids=["with a base", "not moved yet", "without a base"],
 )
-def test_a_base_is_stopped_before_the_first_answer_is_waited_for(names: tuple[str, ...], did: list[Any]) -> None:
+def test_a_base_is_stopped_before_the_first_answer_is_waited_for(
+    names: tuple[str, ...], led: bool, did: list[Any]
+) -> None:
     actor, leader, base = Actor(), Leader(), Base()
     config = RecordConfig(policy=PolicyFlags("x", handover_s=0.3))
     pilot = RobotPilot(config, Client(), actor, 10)  # type: ignore[arg-type]
     pilot.load([Stream("action", "float32", (len(names),), names=names)], "rover")
     driver = pilot.driver(leader, names, lambda transition: transition[0])
     actor.resetting = True
-    driver.process((driver.get_action(), {"joint.pos": 0.0}))  # the leader drives in the reset phase
+    if led:
+        driver.process((driver.get_action(), {"joint.pos": 0.0}))  # the leader drives in the reset phase
     pilot.look(base, Draft(np.zeros((), "f4"), []))
     assert base.did == did
 
