@@ -4,6 +4,7 @@ OnbeatError
 ├── UsageError          what the caller asked for cannot be done; exit code 2
 ├── SchemaError         a column, name, dtype or shape that LeRobot or the log cannot hold
 ├── CodecError          bytes that are not a message or a record of this protocol
+│   └── DamagedSpillError   a part of a spill file; names the file
 ├── LogError            the log ring is missing, too small, or not ours
 └── RefusedError        the other side said no; carries its reason
 
@@ -11,6 +12,8 @@ Every message is one line: what was found, what was expected, what to do.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class OnbeatError(Exception):
@@ -31,6 +34,14 @@ class SchemaError(UsageError):
 
 class CodecError(OnbeatError):
     """Bytes that are not a message or record of this protocol."""
+
+
+class DamagedSpillError(CodecError):
+    """A part of the spill file at `path` is not as it was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
 
 
 class LogError(UsageError):

@@ -26,10 +26,13 @@ from transport.errors import CodecError
 from transport.ring import LogRing
 from transport.spill_files import FILE_BYTES, SpillFiles
 from transport.spill_format import RecordHeader, SpilledRecord
+from transport.spill_lock import SpillLock
 from transport.wire import parts_of
 
 # Left free on the disk whatever is allowed, so that a full spill never takes the system down.
 FLOOR_BYTES = 1 << 30
+# Behind the name of a session's folder: of a second one, beside one whose files could not be taken up.
+AGAIN = "-again"
 
 
 @dataclass
@@ -70,6 +73,7 @@ class Spill(threading.Thread):
         self._floor_bytes = FLOOR_BYTES
         self._disk_room_bytes = max_bytes
         self._files = SpillFiles(folder, ring.session_id, ring.schema, min(file_bytes, max(max_bytes // 8, 1 << 20)))
+        self._lock: SpillLock | None = None
         self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
 
     # -- called by the publisher ---------------------------------------------------------------------------------
@@ -119,7 +123,12 @@ class Spill(threading.Thread):
     def describe(self, state: str, reason: str = "") -> None:
         """Write `session.json`. `state` is "recording", or "left" when the publisher goes with records undelivered."""
         about = {"session_id": self._ring.session_id, **self._about, "state": state, "reason": reason}
-        self._work.put(lambda: self._guarded(lambda: _replace(self.folder / "session.json", about)))
+
+        def write() -> None:
+            self._hold()
+            _replace(self.folder / "session.json", about)
+
+        self._work.put(lambda: self._guarded(write))
 
     def sync(self) -> None:
         self._work.put(lambda: self._guarded(self._files.sync))
@@ -135,6 +144,13 @@ class Spill(threading.Thread):
         self._files.close()
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
+        self.release()
+
+    def release(self) -> None:
+        """After `finish`, let others have the folder, as the end of the process does."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
@@ -163,12 +179,17 @@ class Spill(threading.Thread):
         used = self._files.nbytes
         if not unlimited and used + nbytes > self.max_bytes:
             raise OSError(errno.EDQUOT, f"{used / 1e9:.2f} GB of --publisher.spill_max_gb are in use")
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._hold()
         disk = os.statvfs(self.folder)
         free_bytes = disk.f_bavail * disk.f_frsize
         self._disk_room_bytes = free_bytes - self._floor_bytes
         if free_bytes < nbytes + (0 if unlimited else self._floor_bytes):
             raise OSError(errno.ENOSPC, f"{free_bytes / 1e9:.2f} GB are free on the disk of {self.folder}")
+
+    def _hold(self) -> None:
+        """Keep the folder, which comes into being, to this process for as long as it lives."""
+        if self._lock is None:
+            self._lock = SpillLock(self.folder)
 
     def _guarded(self, action: Callable[[], object]) -> bool:
         """Whether it worked; a disk's error is kept in `trouble` for the operator."""
@@ -189,7 +210,7 @@ def open_spill(
         spill = Spill(folder, ring, about, max_bytes, wake)
     except (CodecError, OSError) as error:
         # What cannot be read there stays for people to look at; this session goes on beside it.
-        spill = Spill(folder.with_name(f"{folder.name}-again"), ring, about, max_bytes, wake)
+        spill = Spill(folder.with_name(folder.name + AGAIN), ring, about, max_bytes, wake)
         spill.trouble = str(error)
     spill.start()
     return spill

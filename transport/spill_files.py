@@ -7,9 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transport.errors import CodecError, LogError
+from transport.errors import CodecError, DamagedSpillError, LogError
 from transport.schema import Schema
-from transport.spill_format import FileHeader, RecordHeader, SpilledRecord, read_header, read_record
+from transport.spill_format import (
+    FileHeader,
+    RecordHeader,
+    SpilledRecord,
+    is_other_version,
+    next_header,
+    read_header,
+    read_record,
+)
 from transport.wire import Part
 
 SUFFIX = ".spill"
@@ -25,7 +33,6 @@ class SpillFile:
     path: Path
     fd: int
     first_seq: int
-    parts: int
     size: int
     offsets: list[int] = field(default_factory=list)
 
@@ -40,7 +47,7 @@ class SpillFile:
             CodecError: it is damaged.
             OSError: the disk cannot read it.
         """
-        record = read_record(self.fd, self.offsets[seq - self.first_seq], self.size, self.parts)
+        record = read_record(self.fd, self.offsets[seq - self.first_seq], self.size)
         if record.header.seq != seq:
             raise CodecError(f"record {record.header.seq} found where {seq} was written")
         return record
@@ -58,14 +65,13 @@ def open_file(path: Path) -> tuple[FileHeader, SpillFile]:
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         header, offset = FileHeader.read(fd)
-        parts = 1 + len(header.schema.pictures)
-        found = SpillFile(path, fd, header.first_seq, parts, os.fstat(fd).st_size)
+        found = SpillFile(path, fd, header.first_seq, os.fstat(fd).st_size)
         while offset < found.size:
             try:
-                record = read_header(fd, offset, found.size, parts)
+                record = read_header(fd, offset, found.size)
                 end = offset + record.nbytes + record.payload_bytes
                 if end == found.size:
-                    read_record(fd, offset, found.size, parts)
+                    read_record(fd, offset, found.size)
             except CodecError:
                 break
             if record.seq != found.last_seq + 1:
@@ -196,28 +202,51 @@ class SpillFiles:
             os.close(fd)
             path.unlink()
             raise
-        return SpillFile(path, fd, first_seq, 1 + len(self._schema.pictures), size)
+        return SpillFile(path, fd, first_seq, size)
 
     def _find(self, seq: int) -> SpillFile | None:
         return next((file for file in self._files if file.first_seq <= seq <= file.last_seq), None)
 
 
-def read_all(folder: Path) -> Iterator[SpilledRecord | CodecError]:
-    """Every record that lies in a session's spill folder, in order; the error in place of a damaged one.
+def paths_in(*folders: Path) -> list[Path]:
+    """The spill files of one session's folders, in the order of their records."""
+    return sorted((path for folder in folders for path in folder.glob(f"*{SUFFIX}")), key=lambda path: path.name)
 
-    Raises:
-        CodecError: a file that is no spill file.
-    """
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        _, file = open_file(path)
+
+def read_all(*folders: Path) -> Iterator[SpilledRecord | DamagedSpillError]:
+    """Every record that lies in a session's spill folders, in order; the error in place of what is not whole."""
+    for path in paths_in(*folders):
         try:
-            for seq in range(file.first_seq, file.last_seq + 1):
-                try:
-                    yield file.read(seq)
-                except CodecError as error:
-                    yield error
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            yield DamagedSpillError(path, str(error.strerror))
+            continue
+        try:
+            yield from _read_file(path, fd)
         finally:
-            os.close(file.fd)
+            os.close(fd)
+
+
+def _read_file(path: Path, fd: int) -> Iterator[SpilledRecord | DamagedSpillError]:
+    size, offset, written_here = os.fstat(fd).st_size, 0, True
+    try:
+        _, offset = FileHeader.read(fd)
+    except (CodecError, OSError) as error:
+        yield DamagedSpillError(path, str(error))
+        # Records have their own checks; only those of another version may mean something else.
+        offset, written_here = next_header(fd, 0, size), not is_other_version(fd)
+    while written_here and offset < size:
+        try:
+            header = read_header(fd, offset, size)
+        except (CodecError, OSError) as error:
+            yield DamagedSpillError(path, f"byte {offset} of {size}: {error}")
+            offset = next_header(fd, offset + 1, size)
+            continue
+        try:
+            yield read_record(fd, offset, size)
+        except (CodecError, OSError) as error:
+            yield DamagedSpillError(path, str(error))
+        offset += header.nbytes + header.payload_bytes
 
 
 def _write(fd: int, parts: Sequence[Part], offset: int) -> int:

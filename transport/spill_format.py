@@ -13,6 +13,7 @@ A record's own header has a CRC of its own: lengths are believed only after it, 
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Sequence
@@ -34,6 +35,8 @@ _RECORD_MAGIC = b"REC1"
 _PART = struct.Struct("<II")
 _CRC = struct.Struct("<I")
 _MAX_PARTS = 1025
+# Headers of records with as many are read at once, others twice.
+_USUAL_PARTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +142,49 @@ def header_bytes(parts: int) -> int:
     return _RECORD.size + parts * _PART.size + _CRC.size
 
 
-def read_header(fd: int, offset: int, size: int, parts: int) -> RecordHeader:
-    """The header of the record at `offset` of a file of `size` bytes; `parts` is how many a frame has.
+def is_other_version(fd: int) -> bool:
+    """Whether an open file is a spill file that another version wrote."""
+    start = os.pread(fd, _FILE.size, 0)
+    return len(start) == _FILE.size and start[: len(MAGIC)] == MAGIC and _FILE.unpack(start)[1] != VERSION
+
+
+def next_header(fd: int, offset: int, size: int) -> int:
+    """Where the next record that has a whole header begins, from `offset` on; `size` if there is none."""
+    if size == 0:
+        return 0
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as data:
+        while (offset := data.find(_RECORD_MAGIC, offset)) >= 0:
+            try:
+                read_header(fd, offset, size)
+            except CodecError:
+                offset += 1
+            else:
+                return offset
+    return size
+
+
+def read_header(fd: int, offset: int, size: int) -> RecordHeader:
+    """The header of the record at `offset` of a file of `size` bytes.
 
     Raises:
         CodecError: it is damaged, or its parts reach beyond the end of the file.
     """
-    header = RecordHeader.unpack(os.pread(fd, header_bytes(max(parts, 1)), offset))
+    data = os.pread(fd, header_bytes(_USUAL_PARTS), offset)
+    if len(data) >= _RECORD.size and _USUAL_PARTS < (count := _RECORD.unpack_from(data)[-1]) <= _MAX_PARTS:
+        data = os.pread(fd, header_bytes(count), offset)
+    header = RecordHeader.unpack(data)
     if offset + header.nbytes + header.payload_bytes > size:
         raise CodecError(f"record {header.seq} is cut: {header.payload_bytes} bytes expected")
     return header
 
 
-def read_record(fd: int, offset: int, size: int, parts: int) -> SpilledRecord:
+def read_record(fd: int, offset: int, size: int) -> SpilledRecord:
     """The record at `offset`, checked.
 
     Raises:
         CodecError: as `read_header`, or a part does not match its CRC.
     """
-    header = read_header(fd, offset, size, parts)
+    header = read_header(fd, offset, size)
     data = memoryview(bytearray(header.payload_bytes))
     done = 0
     while done < len(data):

@@ -74,6 +74,10 @@ class Committer:
         """The dataset's index of every committed episode by (session_id, episode_id)."""
         return {key: done.episode_index for key, done in self._record.episodes.items()}
 
+    def find(self, session_id: str, episode_id: int) -> Committed | None:
+        """What was committed as this episode; None if it is not in the dataset."""
+        return self._record.episodes.get((session_id, episode_id))
+
     def commit(self, episode: FinishedEpisode, write_video: Callable[[str, Path], None]) -> Committed:
         """Put one episode into the dataset. An episode that is there already is not put in again.
 

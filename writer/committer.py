@@ -11,23 +11,32 @@ import os
 import select
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transport import ledger
 from transport.errors import OnbeatError
 from transport.link import Link, child_link
+from writer.commit_record import Committed, read_intent
 from writer.encode_cost import read_runs
+from writer.errors import CommitError
 from writer.handshake import Session, again
 from writer.journal_join import to_finished
 from writer.keep import keep_journal
 from writer.mux import write_mp4
 from writer.priority import give_up_realtime
 from writer.resume import read_episode
+from writer.tries import Tries
 from writer.uploading import Uploading
 from writer.workdir import SessionDir, work_dir
 
-# A commit that failed for a reason that may pass (a full disk) is tried this often before the episode is set aside.
+if TYPE_CHECKING:
+    from writer.commit import Committer
+
+# A commit that failed for a reason that may pass (a full disk, a kill) is tried this often before the episode is set
+# aside.
 _TRIES = 3
+# One that has been decided only goes forward, a step at least with each process.
+_FORWARD_TRIES = 30
 
 
 class CommitterProcess:
@@ -42,7 +51,8 @@ class CommitterProcess:
         self._session: Session | None = None
         self._committer: Committer | None = None
         self._uploading: Uploading | None = None
-        self._tries: dict[int, int] = {}
+        self._refusal = ""
+        self._tries: dict[int, Tries] = {}
 
     def run(self) -> None:
         """Serve until the parent says to stop."""
@@ -73,8 +83,7 @@ class CommitterProcess:
             if session is None:
                 raise OnbeatError(f"session {opened['session_id']} has no folder beside {opened['root']}")
             self._session = session
-            self._committer = self._make(session.root, work_dir(session.root), session.spec, session.schema)
-            self._committer.recover()
+            self._open_dataset(session)
             self._uploading = Uploading(session, lambda text: self._link.send({"log": text}))
         elif "close" in message:
             self._commit_ready()
@@ -83,23 +92,57 @@ class CommitterProcess:
             if self._session is not None and self._session.folder.close():
                 ledger.forget(self._session.session_id)
             self._session = self._committer = self._uploading = None
+            self._refusal = ""
+            self._tries.clear()
             self._link.send({"closed": True})
 
+    def _open_dataset(self, session: Session) -> None:
+        """Complete what was interrupted; where that cannot be done, no episode of the session is committed."""
+        work = work_dir(session.root)
+        tries = Tries(session.folder.path / "forward.json")
+        try:
+            if read_intent(work) is not None:
+                if tries.begun >= _FORWARD_TRIES:
+                    raise CommitError(f"the committer ended {tries.begun} times over it; see `onbeat recover`")
+                tries.begin()
+            self._committer = self._make(session.root, work, session.spec, session.schema)
+            tries.forget()
+        except (OnbeatError, OSError, ValueError) as error:
+            self._refusal = f"an interrupted commit cannot be completed: {error}"
+            self._link.send({"log": f"{self._refusal}; episodes are set aside for `onbeat recover {session.root}`"})
+
     def _commit_ready(self) -> None:
-        if self._session is None or self._committer is None:
+        if self._session is None:
             return
         folder = self._session.folder
         for episode_id in folder.ready():
-            try:
-                self._commit(self._session, episode_id)
-            except (OnbeatError, OSError, ValueError) as error:
-                self._tries[episode_id] = self._tries.get(episode_id, 0) + 1
-                self._link.send({"log": f"episode {episode_id} could not be committed: {error}"})
-                if self._tries[episode_id] < _TRIES:
-                    return
-                self._set_aside(folder, episode_id, str(error))
+            tries = self._tries.setdefault(episode_id, Tries(folder.episode("ready", episode_id) / "tries.json"))
+            done = None if self._committer is None else self._committer.find(self._session.session_id, episode_id)
+            if done is not None:
+                # Another committer put it in, and was killed before it had cleaned up.
+                self._put_away(folder, episode_id, done)
+            elif self._committer is None:
+                self._set_aside(folder, episode_id, self._refusal)
+            elif tries.begun >= _TRIES:
+                self._say_failed(episode_id, why := f"the committer ended {tries.begun} times while it tried")
+                self._set_aside(folder, episode_id, why)
+            else:
+                tries.begin()
+                try:
+                    self._put_away(folder, episode_id, self._commit(self._session, self._committer, episode_id))
+                except (OnbeatError, OSError, ValueError) as error:
+                    self._say_failed(episode_id, str(error))
+                    if tries.begun < _TRIES:
+                        return
+                    self._set_aside(folder, episode_id, str(error))
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_write(self._done_fd, 1)
+
+    def _say_failed(self, episode_id: int, why: str) -> None:
+        self._link.send({"log": f"episode {episode_id} could not be committed: {why}"})
+
+    def _say_unnoted(self, episode_id: int, error: OSError) -> None:
+        self._link.send({"log": f"the end of episode {episode_id} could not be noted: {error}"})
 
     def _set_aside(self, folder: SessionDir, episode_id: int, why: str) -> None:
         """Leave an episode to `onbeat recover`; the session must be able to end, also on a full disk."""
@@ -107,24 +150,29 @@ class CommitterProcess:
         try:
             folder.set_done(episode_id, "failed", detail=why[:1000])
         except OSError as error:
-            self._link.send({"log": f"the end of episode {episode_id} could not be noted either: {error}"})
+            self._say_unnoted(episode_id, error)
+        self._tries.pop(episode_id).forget()
         folder.move(episode_id, "ready", "aborted")
 
-    def _commit(self, session: Session, episode_id: int) -> None:
-        assert self._committer is not None
+    def _commit(self, session: Session, committer: Committer, episode_id: int) -> Committed:
         folder = session.folder
         joined = read_episode(folder, episode_id, "ready")
         if joined is None:
             raise OnbeatError(f"the journal of episode {episode_id} is empty")
         runs = read_runs(folder.episode("ready", episode_id), lambda text: self._link.send({"log": text}))
         finished = replace(to_finished(joined), encode_runs=runs)
-        committed = self._committer.commit(
-            finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
-        )
+        return committer.commit(finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path))
+
+    def _put_away(self, folder: SessionDir, episode_id: int, committed: Committed) -> None:
+        """Note the end of an episode that is in the dataset, and take its journal away."""
         missing = sum(max(committed.frames - packets, 0) for packets in committed.packets_by_camera.values())
-        folder.set_done(
-            episode_id, "committed", index=committed.episode_index, frames=committed.frames, missing=missing
-        )
+        index, frames = committed.episode_index, committed.frames
+        try:
+            folder.set_done(episode_id, "committed", index=index, frames=frames, missing=missing)
+        except OSError as error:
+            # The commit's own record has it.
+            self._say_unnoted(episode_id, error)
+        self._tries.pop(episode_id).forget()
         keep_journal(folder, episode_id, "ready")
 
 

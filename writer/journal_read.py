@@ -73,6 +73,7 @@ class Segment:
         finished: the file was closed in order, with its index.
         valid_bytes: up to where the file is as it was written.
         damage: why reading stopped there, in words; empty if nothing follows.
+        torn: the file ends before what was begun there, as a kill leaves it.
     """
 
     path: Path
@@ -85,10 +86,15 @@ class Segment:
     finished: bool = False
     valid_bytes: int = 0
     damage: str = ""
+    torn: bool = False
 
 
 class _Damage(Exception):
     """The bytes deviate from what a journal writes; the message says how."""
+
+
+class _Torn(_Damage):
+    """They end too early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,7 @@ def read_segment(path: Path) -> Segment:
             file.seek(-len(_MAGIC), os.SEEK_END)
             segment.finished = file.read() == _MAGIC and segment.valid_bytes < file.tell()
         except _Damage as damage:
-            segment.damage = str(damage)
+            segment.damage, segment.torn = str(damage), isinstance(damage, _Torn)
     return segment
 
 
@@ -166,11 +172,11 @@ def _chunks(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes, int]]:
 def _record(file: BinaryIO, size: int, what: str) -> tuple[int, bytes]:
     head = file.read(_RECORD.size)
     if len(head) < _RECORD.size:
-        raise _Damage(f"the {what} is torn")
+        raise _Torn(f"the {what} is torn")
     opcode, length = _RECORD.unpack(head)
     # Before anything is allocated: a flipped bit can make a length of exabytes.
     if length > size - file.tell():
-        raise _Damage(f"the {what} is torn")
+        raise _Torn(f"the {what} is torn")
     return opcode, file.read(length)
 
 

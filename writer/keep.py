@@ -14,12 +14,16 @@ def kept_dir(root: Path) -> Path:
     return work_dir(root) / "kept"
 
 
-def keep_journal(session: SessionDir, episode_id: int, folder: str) -> None:
-    """Take a committed episode's journal out of `folder`: away, or into `kept` if the session asked for it."""
+def keep_journal(session: SessionDir, episode_id: int, folder: str, *, always: bool = False) -> None:
+    """Take a committed episode's journal out of `folder`: away, or into `kept` if the session asked for it.
+
+    Args:
+        always: keep it whatever the session asked for.
+    """
     origin = session.episode(folder, episode_id)
     if not origin.exists():
         return
-    if not session.keeps_journals:
+    if not (session.keeps_journals or always):
         session.drop(episode_id, folder)
         return
     target = kept_dir(session.root) / f"{session.session_id}-{origin.name}"

@@ -12,7 +12,9 @@ The states of an episode on disk, and how each is told:
 | discarded | verdict discard; its journal is deleted next                                 | nothing               |
 | aborted   | `aborted/eN`: ended abnormally, lacks frames, or could not be committed      | the operator decides  |
 
-Whatever the folder says, frames count only as far as the journals prove them.
+Whatever the folder says, frames count only as far as the journals prove them. An episode in `ready` whose journals
+cannot be read counts as aborted: that is the operator's to decide too. Episodes that were published and of which
+nothing is on disk are told by the ledger, and by the numbers that are missing between the others.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from pathlib import Path
 
 from transport import ledger
 from transport.records import Judgement
+from writer.broken_off import read_broken_off
 from writer.commit_record import CommitRecord, read_intent
-from writer.errors import JournalError
 from writer.journal_join import JoinedEpisode
-from writer.resume import read_episode
+from writer.resume import read_journals
 from writer.workdir import SessionDir, work_dir
 
 
@@ -51,8 +53,10 @@ class Leftover:
         folder: recording, ready or aborted.
         durable: frames that the journals prove, from 0 on.
         published: frames that control published; None when nobody knows any more.
+        seen: frames that are known to have been published, whoever knows the rest.
         joined: the journals; None when nothing of them can be read.
         why: what is known about how it came to this, for people.
+        unread: why its journals, or a part of them, cannot be read; empty when all can.
     """
 
     session: SessionDir
@@ -61,13 +65,15 @@ class Leftover:
     folder: str
     durable: int
     published: int | None
+    seen: int
     joined: JoinedEpisode | None
     why: str
+    unread: str = ""
 
     @property
     def lost(self) -> int:
-        """Frames that were published and are not durable."""
-        return max((self.published or 0) - self.durable, 0)
+        """Frames that are known to have been published and are not durable."""
+        return max(self.seen - self.durable, 0)
 
 
 def sessions(root: Path) -> list[SessionDir]:
@@ -85,39 +91,53 @@ def survey(root: Path) -> list[Leftover]:
     staged = None if intent is None else (intent.session_id, intent.episode_id)
     found = []
     for session in sessions(root):
-        mine = [
-            *((number, "recording") for number in session.open_recordings()),
-            *((number, "ready") for number in session.ready()),
-            *((number, "aborted") for number in session.aborted()),
-        ]
-        noted = ledger.published(session.session_id)
-        if noted is not None and noted[1] and noted[0] not in {*dict(mine), *session.done()}:
-            # Begun, and killed before anything of it was on disk.
-            mine.append((noted[0], "recording"))
-        for episode_id, folder in sorted(mine):
+        done = session.done()
+        mine = {
+            **dict.fromkeys(session.open_recordings(), "recording"),
+            **dict.fromkeys(session.ready(), "ready"),
+            **dict.fromkeys(session.aborted(), "aborted"),
+        }
+        settled = {episode for session_id, episode in committed if session_id == session.session_id}
+        for episode_id, final in done.items():
+            if episode_id not in mine and episode_id not in settled and final["state"] == "aborted":
+                # Its beginning was lost on the way, so that no journal took the rest.
+                mine[episode_id] = "aborted"
+        # Begun, and killed before anything of it was on disk.
+        mine.update(dict.fromkeys(_unseen(session, {*mine, *done, *settled}), "recording"))
+        for episode_id, folder in sorted(mine.items()):
             key = (session.session_id, episode_id)
             known = State.COMMITTED if key in committed else State.STAGED if key == staged else None
             found.append(_leftover(session, episode_id, folder, known))
     return found
 
 
+def _unseen(session: SessionDir, known: set[int]) -> set[int]:
+    """Episodes that must have been: a session counts them from 0."""
+    newest = max(known, default=-1)
+    noted = ledger.published(session.session_id)
+    if noted is not None:
+        newest = max(newest, noted[0] if noted[1] else noted[0] - 1)
+    return set(range(newest + 1)) - known
+
+
 def _leftover(session: SessionDir, episode_id: int, folder: str, known: State | None) -> Leftover:
     noted = session.done().get(episode_id, {})
-    why = str(noted.get("detail", ""))
-    try:
-        joined = read_episode(session, episode_id, folder)
-    except JournalError as error:
-        joined, why = None, str(error)
+    journals = read_journals(session, episode_id, folder)
+    joined = journals.joined
     durable = 0 if joined is None else joined.durable_frames
-    published = _published(session, episode_id, joined, noted.get("published"))
-    if joined is not None:
-        why = "; ".join(part for part in (why, joined.ended.detail if joined.ended else "", *joined.damage) if part)
-    state = known or _state(folder, joined)
-    return Leftover(session, episode_id, state, folder, durable, published, joined, why)
+    published, seen = _published(session, episode_id, joined, noted.get("published"))
+    ending = joined.ended.detail if joined is not None and joined.ended is not None else ""
+    damage = joined.damage if joined is not None else ()
+    why = "; ".join(
+        dict.fromkeys(part for part in (noted.get("detail", ""), ending, *damage, *journals.unread) if part)
+    )
+    unread = "; ".join(journals.unread)
+    state = known or _state(folder, joined, unread)
+    return Leftover(session, episode_id, state, folder, durable, published, max(seen, durable), joined, why, unread)
 
 
-def _state(folder: str, joined: JoinedEpisode | None) -> State:
-    if folder == "aborted":
+def _state(folder: str, joined: JoinedEpisode | None, unread: str) -> State:
+    if folder == "aborted" or (folder == "ready" and unread and (joined is None or not joined.durable_frames)):
         return State.ABORTED
     if folder == "ready":
         return State.ENDED
@@ -133,10 +153,20 @@ def _state(folder: str, joined: JoinedEpisode | None) -> State:
 
 def _published(
     session: SessionDir, episode_id: int, joined: JoinedEpisode | None, at_its_end: int | None
-) -> int | None:
+) -> tuple[int | None, int]:
+    """Frames that were published, None when nobody knows; and how many there were at least."""
+    seen = [0 if at_its_end is None else at_its_end]
+    known = at_its_end is not None
     if joined is not None and joined.ended is not None:
-        return joined.ended.frames
-    if at_its_end is not None:
-        return at_its_end
+        seen.append(joined.ended.frames)
+        known = True
     noted = ledger.published(session.session_id)
-    return noted[1] if noted is not None and noted[0] == episode_id else None
+    if noted is not None and noted[0] == episode_id:
+        seen.append(noted[1])
+        known = True
+    broken = read_broken_off(session)
+    if broken is not None and broken.is_open and broken.episode_id == episode_id:
+        # Its end was never written by control, and says no more than what was spilled.
+        seen.append(broken.published or 0)
+        known = broken.published is not None
+    return (max(seen) if known else None), max(seen)

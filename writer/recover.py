@@ -15,14 +15,15 @@ from transport import ledger
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeEnded
 from writer import commit_steps
+from writer.broken_off import read_broken_off
 from writer.commit_record import CommitRecord
 from writer.journal_join import JoinedEpisode, to_finished
-from writer.keep import keep_journal
+from writer.keep import keep_journal, kept_dir
 from writer.leftovers import OPERATORS, Leftover, State, sessions, survey
 from writer.mux import write_mp4
 from writer.push import keep_due
-from writer.recover_spill import take_in
-from writer.workdir import RootLock, work_dir
+from writer.recover_spill import hold, take_in
+from writer.workdir import RootLock, SessionDir, work_dir
 
 if TYPE_CHECKING:
     from writer.commit import Committer
@@ -60,24 +61,28 @@ def recover(root: Path, decide: Decide, tell: Tell, spill_dir: Path) -> Recovere
         spill_dir: where publishers of this machine left what the writer had not received.
 
     Raises:
-        UsageError: the dataset is being recorded; names the owner.
+        UsageError: the dataset is being recorded, or a publisher lives that has yet to deliver; names the owner.
         CommitError: an interrupted commit cannot be completed.
     """
     result = Recovered()
     work = work_dir(root)
     lock = RootLock(root, "onbeat recover")
     try:
-        completed = commit_steps.recover(root, work, CommitRecord(work))
-        if completed is not None:
-            tell(f"completed the interrupted commit of episode {completed.episode_index} ({completed.frames} frames)")
-        take_in(root, spill_dir, tell)
-        for leftover in survey(root):
-            _account(leftover, result)
-            _settle(root, leftover, decide, tell, result)
-        keep_due(root)
-        for session in sessions(root):
-            if session.close():
-                ledger.forget(session.session_id)
+        with hold(root, spill_dir) as spills:
+            completed = commit_steps.recover(root, work, CommitRecord(work))
+            if completed is not None:
+                index, frames = completed.episode_index, completed.frames
+                tell(f"completed the interrupted commit of episode {index} ({frames} frames)")
+            for spilled in spills:
+                result.lost += take_in(root, spilled, tell)
+            for leftover in survey(root):
+                _account(leftover, result)
+                _settle(root, leftover, decide, tell, result)
+            keep_due(root)
+            for session in sessions(root):
+                _account_end(session, result)
+                if session.close():
+                    ledger.forget(session.session_id)
     finally:
         lock.release()
     return result
@@ -97,34 +102,45 @@ def _account(leftover: Leftover, result: Recovered) -> None:
     if leftover.state in (State.COMMITTED, State.DISCARDED):
         return
     result.durable += leftover.durable
-    result.published += max(leftover.published or 0, leftover.durable)
+    result.published += leftover.seen
     result.lost_frames += leftover.lost
+    what = f"episode {leftover.episode_id} of session {leftover.session.session_id[:8]}"
     if leftover.lost:
-        first, last = leftover.durable, leftover.durable + leftover.lost - 1
+        result.lost.append(f"{what}: frames {leftover.durable} to {leftover.seen - 1}")
+    if leftover.published is None:
+        beyond = f"its {leftover.durable} durable ones" if not leftover.lost else f"frame {leftover.seen - 1}"
+        result.lost.append(f"{what}: how many frames it had beyond {beyond} is not known any more")
+    if leftover.unread and not leftover.durable:
+        result.lost.append(f"{what}: its journals cannot be read: {leftover.unread}")
+
+
+def _account_end(session: SessionDir, result: Recovered) -> None:
+    broken = read_broken_off(session)
+    if broken is not None and not broken.is_open and broken.published is None:
         result.lost.append(
-            f"episode {leftover.episode_id} of session {leftover.session.session_id[:8]}: frames {first} to {last}"
-        )
-    elif leftover.published is None:
-        result.lost.append(
-            f"episode {leftover.episode_id} of session {leftover.session.session_id[:8]}: how many frames it had "
-            f"beyond its {leftover.durable} durable ones is not known any more"
+            f"session {session.session_id[:8]}: what came after episode {broken.episode_id} is not known any more"
         )
 
 
 def _settle(root: Path, leftover: Leftover, decide: Decide, tell: Tell, result: Recovered) -> None:
     session, episode_id = leftover.session, leftover.episode_id
-    if leftover.state in (State.COMMITTED, State.DISCARDED):
-        session.drop(episode_id, leftover.folder)
+    if leftover.state is State.COMMITTED:
+        keep_journal(session, episode_id, leftover.folder, always=_proves_more(leftover))
         return
-    choice = decide(leftover) if leftover.state in OPERATORS else KEEP
+    if leftover.state is State.DISCARDED:
+        _drop(leftover)
+        return
+    choice = decide(leftover) if leftover.state in OPERATORS and _is_on_disk(leftover) else KEEP
     if choice == KEEP and leftover.durable == 0:
-        # A dataset has no episode without frames.
-        choice = DROP
+        # A dataset has no episode without frames; but what cannot be read is deleted only for whoever asks for that.
+        choice = LEAVE if leftover.unread else DROP
+        if leftover.unread:
+            tell(f"unread   {session.episode(leftover.folder, episode_id)} stays; only the decision to drop deletes it")
     if choice == LEAVE:
         result.left += 1
         tell(f"left     {describe(leftover)}")
     elif choice == DROP:
-        session.drop(episode_id, leftover.folder)
+        _drop(leftover)
         result.done["dropped"] += 1
         tell(f"dropped  {describe(leftover)}")
     else:
@@ -136,6 +152,23 @@ def _settle(root: Path, leftover: Leftover, decide: Decide, tell: Tell, result: 
             return
         result.done["committed"] += 1
         tell(f"kept     {describe(leftover)}: episode {index} of {root}")
+        if _proves_more(leftover):
+            tell(f"unread   its journals, a part of which cannot be read, are in {kept_dir(root)}")
+
+
+def _is_on_disk(leftover: Leftover) -> bool:
+    return leftover.session.episode(leftover.folder, leftover.episode_id).exists()
+
+
+def _proves_more(leftover: Leftover) -> bool:
+    """Whether what cannot be read may hold frames of the episode that the rest does not."""
+    return bool(leftover.unread) and (leftover.published is None or leftover.lost > 0)
+
+
+def _drop(leftover: Leftover) -> None:
+    # Noted first: an episode without a trace would be missed the next time.
+    leftover.session.set_done(leftover.episode_id, "discarded")
+    leftover.session.drop(leftover.episode_id, leftover.folder)
 
 
 def _commit(root: Path, leftover: Leftover) -> int:
@@ -148,7 +181,7 @@ def _commit(root: Path, leftover: Leftover) -> int:
     committer: Committer = Committer(root, work_dir(root), replace(spec, resume=root.exists()), schema)
     finished = to_finished(joined, _closing(joined, leftover))
     committed = committer.commit(finished, lambda key, path: write_mp4(finished.videos[key], spec.fps, path))
-    keep_journal(leftover.session, leftover.episode_id, leftover.folder)
+    keep_journal(leftover.session, leftover.episode_id, leftover.folder, always=_proves_more(leftover))
     return committed.episode_index
 
 

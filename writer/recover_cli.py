@@ -19,10 +19,13 @@ from writer.workdir import work_dir
 EXIT_GOOD, EXIT_LOST, EXIT_FAILED = 0, 3, 1
 
 _HELP = """Completes interrupted commits, commits episodes that had ended, and asks about the others: those without a
-verdict and those that were aborted are cut after their last durable frame and kept, or dropped. Never touches a dataset
-that is being recorded. For a dataset that another recorder left unreadable it says what is lost, and writes what whole
-files prove into a new dataset beside it."""
-_EXIT = "exit status: 0 nothing is lost, 3 something is (named), 1 a failure, 2 the request cannot be carried out"
+verdict and those that were aborted are cut after their last durable frame and kept, or dropped. Journals that cannot
+be read are deleted only by the decision to drop them. Never touches a dataset that is being recorded. For a dataset
+that another recorder left unreadable it says what is lost, and writes what whole files prove into a new dataset beside
+it."""
+_EXIT = (
+    "exit status: 0 nothing is lost, 3 something is (named) or may be, 1 a failure, 2 the request cannot be carried out"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -49,7 +52,8 @@ def main(argv: list[str]) -> int:
         "--spill",
         type=Path,
         metavar="FOLDER",
-        help="take in what a recorder on this machine left here (default: where recorders put it by default)",
+        help="take in what a recorder left below this folder: its --publisher.spill_dir, or where a copy of its "
+        "session's folder lies (default: where recorders on this machine put it by default)",
     )
     parser.add_argument(
         "--salvage", type=Path, metavar="FOLDER", help="where a repaired copy goes (default: ROOT.salvaged)"

@@ -1,7 +1,7 @@
 """Take in what a publisher left in its spill folder: the records that the writer never received.
 
 They go through the same code as records from the network, into the session that they belong to. What is durable
-already is passed over, so that a folder may be taken in again.
+already is passed over, so that a folder may be taken in again. A file that is not whole stays where it is.
 """
 
 from __future__ import annotations
@@ -9,88 +9,63 @@ from __future__ import annotations
 import shutil
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transport import ledger
 from transport import messages as msg
-from transport.errors import CodecError, OnbeatError
-from transport.records import (
-    EndReason,
-    EpisodeBegan,
-    EpisodeEnded,
-    Event,
-    Judgement,
-    RecordKind,
-    SessionEnded,
-    Verdict,
-    unpack_event,
-)
-from transport.spill_files import read_all
+from transport.errors import CodecError, DamagedSpillError, OnbeatError, UsageError
+from transport.spill import AGAIN
+from transport.spill_files import paths_in, read_all
 from transport.spill_format import RecordHeader, SpilledRecord
+from transport.spill_lock import SpillLock
 from writer import handshake
+from writer.broken_off import BrokenOff, read_broken_off, write_broken_off
 from writer.leftovers import sessions
 from writer.open_session import OpenSession
 from writer.refusals import Refusals
+from writer.spilled_log import SpilledLog
+from writer.workdir import SessionDir
 
 _EPOCH = 1
 _WAIT_S = 120.0
 
 
 @dataclass(slots=True)
-class _Log:
-    """Where the log stands at the end of what was spilled, to be closed as a publisher closes it for control."""
-
-    next_seq: int = 1
-    open_episode: tuple[int, int] | None = None
-    undecided: int | None = None
-    ended: bool = False
-
-    def take(self, record: SpilledRecord) -> None:
-        header = record.header
-        self.next_seq = header.seq + 1
-        if header.kind is RecordKind.FRAME:
-            self.open_episode = (header.episode_id, header.frame_index + 1)
-            return
-        event = unpack_event(header.kind, bytes(record.parts[0]))
-        if isinstance(event, EpisodeBegan):
-            self.open_episode = (event.episode_id, 0)
-        elif isinstance(event, EpisodeEnded):
-            self.open_episode, self.undecided = None, event.episode_id
-        elif isinstance(event, Verdict):
-            self.undecided = None
-        else:
-            self.ended = True
-
-    def closing(self) -> list[Event]:
-        events: list[Event] = []
-        if self.ended:
-            return events
-        if self.open_episode is not None:
-            events.append(EpisodeEnded(*self.open_episode, EndReason.ABORTED, "the recorder was killed"))
-            self.undecided = self.open_episode[0]
-        if self.undecided is not None:
-            events.append(Verdict(self.undecided, Judgement.ABORTED))
-        return [*events, SessionEnded("the recorder was killed")]
-
-
-@dataclass(slots=True)
 class _Feed:
-    """Plays the publisher's part for one open session."""
+    """Plays the publisher's part for one open session.
+
+    Attributes:
+        taken: records that the session did not have yet.
+        missing: some before them are nowhere.
+    """
 
     opened: OpenSession
     moved: threading.Event
-    log: _Log = field(default_factory=_Log)
+    log: SpilledLog = field(default_factory=SpilledLog)
+    taken: int = 0
+    missing: bool = False
 
     def record(self, record: SpilledRecord) -> None:
+        """Hand the next record over.
+
+        Raises:
+            CodecError: it cannot stand here in any log.
+            OnbeatError: the journal is not written.
+        """
         header = record.header
-        self.log.take(record)
+        if header.seq >= self.log.next_seq:
+            self.log.take(record)
         fetch = self._room()
         if header.seq < fetch.from_seq:
             return
         if header.seq > fetch.from_seq:
+            self.missing = True
             gap = msg.Gap(_EPOCH, fetch.generation, fetch.from_seq, header.seq - 1, "not in the spill folder either")
             self.opened.handle(gap, [])
+        self.taken += 1
         data = msg.Data(
             _EPOCH,
             fetch.generation,
@@ -103,13 +78,21 @@ class _Feed:
         )
         self.opened.handle(data, list(record.parts))
 
-    def close(self) -> None:
-        for event in self.log.closing():
+    @property
+    def at_its_end(self) -> bool:
+        """Whether nothing of the session is durable that comes after what was spilled."""
+        return self.log.next_seq >= self._room().from_seq
+
+    def close(self, published: int | None) -> None:
+        """End a log that breaks off; `published` as for `SpilledLog.closing`."""
+        for event in self.log.closing(published):
             packed = event.pack()
             episode_id = getattr(event, "episode_id", -1)
             header = RecordHeader(event.kind, self.log.next_seq, episode_id, -1, (len(packed),), (zlib.crc32(packed),))
             self.record(SpilledRecord(header, [memoryview(packed)]))
-        # What was handed over is durable once the journal has come to the last record.
+
+    def wait_durable(self) -> None:
+        """What was handed over is durable once the journal has come to the last record."""
         while self.opened.durable_seq < self.log.next_seq - 1:
             self._wait()
 
@@ -129,31 +112,105 @@ class _Feed:
         self.moved.clear()
 
 
-def take_in(root: Path, spill_dir: Path, tell: Callable[[str], None]) -> None:
-    """Journal what lies below `spill_dir` for sessions that are beside `root`; what was taken in is deleted.
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """What lies in spill folders for one session; nobody else changes it meanwhile."""
+
+    session: SessionDir
+    folders: list[Path]
+
+
+@contextmanager
+def hold(root: Path, spill_dir: Path) -> Iterator[list[Spilled]]:
+    """What lies below `spill_dir` for sessions that are beside `root`.
+
+    Raises:
+        UsageError: a publisher that lives has yet to deliver some of it.
+    """
+    with ExitStack() as held:
+        found = []
+        for session in sessions(root):
+            folders = [spill_dir / f"{session.session_id}{suffix}" for suffix in ("", AGAIN)]
+            folders = [folder for folder in folders if folder.is_dir()]
+            for folder in folders:
+                try:
+                    held.callback(SpillLock(folder).release)
+                except BlockingIOError as error:
+                    raise UsageError(
+                        f"{folder} is {error.strerror}, a publisher that waits for its writer: wait for it to end, or "
+                        "end it with SIGTERM; it then leaves there what was not delivered"
+                    ) from error
+            if folders:
+                found.append(Spilled(session, folders))
+        yield found
+
+
+def take_in(root: Path, spilled: Spilled, tell: Callable[[str], None]) -> list[str]:
+    """Journal what was spilled; files that were whole are deleted.
+
+    Returns:
+        What is lost beyond that, one line each.
 
     Raises:
         OnbeatError: the session cannot be taken up, or its journal is not written.
     """
-    for session_dir in sessions(root):
-        folder = spill_dir / session_dir.session_id
-        if not folder.is_dir():
-            continue
-        session = handshake.again(root, session_dir.session_id)
-        assert session is not None, "sessions() lists those that have been agreed on"
-        before = session_dir.progress()["durable_seq"]
-        moved = threading.Event()
-        opened = OpenSession(session, Refusals(), moved.set, lambda: None)
-        try:
-            opened.meet(b"spill", None, _EPOCH)
-            feed = _Feed(opened, moved)
-            for record in read_all(folder):
-                if isinstance(record, CodecError):
-                    tell(f"damaged  {folder}: {record}")
-                else:
-                    feed.record(record)
-            feed.close()
-        finally:
-            opened.close()
-        tell(f"took in   {feed.log.next_seq - 1 - before} records of session {session.session_id[:8]} from {folder}")
-        shutil.rmtree(folder)
+    damaged: set[Path] = set()
+    lost = _take_records(root, spilled, tell, damaged) if paths_in(*spilled.folders) else []
+    for folder in spilled.folders:
+        for path in paths_in(folder):
+            if path not in damaged:
+                path.unlink()
+        if not paths_in(folder):
+            shutil.rmtree(folder)
+    return lost
+
+
+def _take_records(root: Path, spilled: Spilled, tell: Callable[[str], None], damaged: set[Path]) -> list[str]:
+    session = handshake.again(root, spilled.session.session_id)
+    assert session is not None, "sessions() lists those that have been agreed on"
+    moved = threading.Event()
+    opened = OpenSession(session, Refusals(), moved.set, lambda: None)
+    try:
+        opened.meet(b"spill", None, _EPOCH)
+        feed = _Feed(opened, moved)
+        for record in read_all(*spilled.folders):
+            if isinstance(record, DamagedSpillError):
+                damaged.add(record.path)
+                tell(f"damaged  {record}")
+                continue
+            try:
+                feed.record(record)
+            except CodecError as error:
+                feed.missing = True
+                path = _file_of(record.header.seq, spilled)
+                damaged.add(path)
+                tell(f"damaged  {path}: record {record.header.seq}: {error}")
+        taken = feed.taken
+        # A log that was being closed when `recover` itself was killed goes on where it stopped.
+        if not feed.log.ended and (feed.at_its_end or read_broken_off(spilled.session) is not None):
+            feed.close(_note_end(spilled.session, feed.log))
+        feed.wait_durable()
+    finally:
+        opened.close()
+    where = " and ".join(map(str, spilled.folders))
+    tell(f"took in   {taken} records of session {session.session_id[:8]} from {where}")
+    if damaged and (feed.missing or not feed.log.ended):
+        return [f"what is not whole in {path}, which stays there" for path in sorted(damaged)]
+    return []
+
+
+def _file_of(seq: int, spilled: Spilled) -> Path:
+    return [path for path in paths_in(*spilled.folders) if int(path.stem) <= seq][-1]
+
+
+def _note_end(session: SessionDir, log: SpilledLog) -> int | None:
+    """Note how far the log goes beyond what was spilled, before it is closed; frames of the episode that is open."""
+    noted = read_broken_off(session)
+    if noted is None:
+        noted = BrokenOff(log.newest_id, log.open_frames is not None, None)
+        newest = ledger.published(session.session_id)
+        if newest is not None and (newest[0] == log.newest_id or not noted.is_open):
+            # Of an episode after the open one the ledger says nothing about the open one.
+            noted = BrokenOff(log.newest_id, noted.is_open, max(newest[1], log.open_frames or 0))
+        write_broken_off(session, noted)
+    return noted.published

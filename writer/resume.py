@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 from writer.errors import JournalError
 from writer.journal_join import JoinedEpisode, join
-from writer.journal_read import read_segment
+from writer.journal_read import Segment, read_segment
 from writer.journal_thread import settle
 from writer.workdir import SessionDir
 
@@ -32,19 +31,60 @@ class Standing:
     session_ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Journals:
+    """What lies on disk of one episode.
+
+    Attributes:
+        joined: what its segments prove; None when nothing of them can be read.
+        unread: files whose bytes prove nothing and may be of the episode, one line each.
+    """
+
+    joined: JoinedEpisode | None
+    unread: tuple[str, ...]
+
+
+def read_journals(session: SessionDir, episode_id: int, state: str) -> Journals:
+    """Read an episode's segments as far as they can be.
+
+    Raises:
+        OSError: the disk cannot be read.
+    """
+    segments: list[Segment] = []
+    folder = session.episode(state, episode_id)
+    unread = [f"{path} was set aside" for path in sorted(folder.glob("unread-*.mcap"))]
+    for path in sorted(folder.glob("segment-*.mcap")):
+        try:
+            segments.append(read_segment(path))
+        except JournalError as error:
+            unread.append(str(error))
+    if not segments:
+        return Journals(None, tuple(unread))
+    try:
+        joined = join(segments)
+    except JournalError as error:
+        return Journals(None, (*unread, str(error)))
+    if not joined.durable_frames:
+        # What a kill tears is nothing that anybody counted on; other damage may hide what was durable.
+        unread += [f"{s.path}: {s.damage}" for s in segments if s.damage and not s.torn]
+        first = segments[0]
+        if first.header.first_frame_index and not unread:
+            unread.append(f"{first.path} begins with frame {first.header.first_frame_index}, what was before is gone")
+    return Journals(joined, tuple(unread))
+
+
 def read_episode(session: SessionDir, episode_id: int, state: str) -> JoinedEpisode | None:
     """The episode's segments, joined; None when nothing of it is durable.
 
     A segment whose header is damaged counts as absent: what it held cannot be told apart from noise.
 
     Raises:
-        JournalError: the segments contradict each other.
+        JournalError: none of them can be read, or they contradict each other.
     """
-    segments = []
-    for path in sorted(session.episode(state, episode_id).glob("segment-*.mcap")):
-        with contextlib.suppress(JournalError):
-            segments.append(read_segment(path))
-    return join(segments) if segments else None
+    journals = read_journals(session, episode_id, state)
+    if journals.joined is None and journals.unread:
+        raise JournalError("; ".join(journals.unread))
+    return journals.joined
 
 
 def next_segment(session: SessionDir, episode_id: int) -> int:
@@ -62,10 +102,14 @@ def standing(session: SessionDir) -> Standing:
         if done.get(episode_id, {}).get("state") == "discarded":
             session.drop(episode_id, "recording")
             continue
-        joined = read_episode(session, episode_id, "recording")
+        journals = read_journals(session, episode_id, "recording")
+        joined = journals.joined
         if joined is None or joined.durable_seq is None:
-            # Nothing is whole: the log still has all of it, from EPISODE_BEGAN on.
-            session.drop(episode_id, "recording")
+            # The log may still have all of it, from EPISODE_BEGAN on.
+            if journals.unread:
+                _set_aside(session, episode_id)
+            else:
+                session.drop(episode_id, "recording")
             continue
         durable_seq = max(durable_seq, joined.durable_seq)
         if joined.verdict is not None and joined.ended is not None:
@@ -76,3 +120,12 @@ def standing(session: SessionDir) -> Standing:
             segment = next_segment(session, episode_id)
             opened = OpenEpisode(episode_id, joined.task, joined.durable_frames, segment, joined.ended is not None)
     return Standing(durable_seq, opened, bool(progress["session_ended"]))
+
+
+def _set_aside(session: SessionDir, episode_id: int) -> None:
+    """Give segments that prove nothing other names: they stay, for `onbeat recover`, and the episode begins anew."""
+    folder = session.episode("recording", episode_id)
+    number = len(list(folder.glob("unread-*.mcap")))
+    for path in sorted(folder.glob("segment-*.mcap")):
+        path.rename(folder / f"unread-{number:03d}.mcap")
+        number += 1

@@ -7,10 +7,12 @@ import signal
 from pathlib import Path
 
 import publisher_harness as harness
+import pytest
 
 from transport.records import EndReason, EpisodeEnded, Judgement, SessionEnded, Verdict, unpack_event
 from transport.spill_files import read_all
 from transport.spill_format import SpilledRecord
+from transport.spill_lock import SpillLock
 
 STUCK = "behind; the connection, which held the ring, is made anew"
 
@@ -183,6 +185,22 @@ def test_alone_with_no_writer_in_sight_it_closes_the_log_and_leaves_it_on_disk(t
         assert isinstance(session, SessionEnded)
         about = json.loads((bench.spill / "session.json").read_text())
         assert "the recorder is gone and the writer made no progress for 0.2 s" in about["reason"]
+
+
+def test_its_folder_is_its_own_for_as_long_as_it_lives(tmp_path: Path) -> None:
+    with harness.bench(tmp_path) as bench:
+        bench.start()
+        bench.publish(30)
+        for process in (bench.control, bench.supervisor):
+            process.kill()
+            process.wait()
+        bench.until(lambda: bench.ring.session_ended)
+        assert bench.process is not None
+        with pytest.raises(BlockingIOError, match=f"in use by process {bench.process.pid}"):
+            SpillLock(bench.spill)
+        assert bench.kill(signal.SIGTERM) == 3
+        SpillLock(bench.spill).release()
+        assert len(left_records(bench)) == 33
 
 
 def test_alone_with_a_writer_it_delivers_everything_first(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from wire_strategies import small_schema
 
 from transport import spill_files
-from transport.errors import CodecError, LogError
+from transport.errors import CodecError, DamagedSpillError, LogError
 from transport.records import RecordKind
 from transport.spill_files import SpillFiles, open_file, read_all
-from transport.spill_format import RecordHeader
+from transport.spill_format import RecordHeader, SpilledRecord
 
 SESSION = "ab" * 16
 SCHEMA = small_schema()
@@ -106,6 +106,47 @@ def test_a_flipped_bit_costs_one_record_and_is_named(tmp_path: Path) -> None:
     files.close()
     everything = list(read_all(tmp_path))
     assert [isinstance(record, CodecError) for record in everything] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("at", "lost"),
+    [
+        ("record", {3}),  # a header of a record: what follows it in the file is found again
+        ("file", set()),  # the header of the file: every record has its own check
+        ("tail", {5}),
+    ],
+)
+def test_what_is_whole_is_found_around_what_is_not(at: str, lost: set[int], tmp_path: Path) -> None:
+    files = make(tmp_path, 1 << 20)
+    for seq in range(1, 6):
+        append(files, seq)
+    files.close()
+    (path,) = tmp_path.glob("*.spill")
+    data = bytearray(path.read_bytes())
+    if at == "tail":
+        del data[-1:]
+    else:
+        data[data.index(header_of(3).pack()) + 9 if at == "record" else 30] ^= 1
+    path.write_bytes(data)
+    found = list(read_all(tmp_path))
+    records = [record for record in found if isinstance(record, SpilledRecord)]
+    assert [record.header for record in records] == [header_of(seq) for seq in range(1, 6) if seq not in lost]
+    (error,) = [record for record in found if isinstance(record, DamagedSpillError)]
+    assert error.path == path
+    assert str(error).startswith(f"{path}: ")
+
+
+def test_files_that_hold_nothing_readable_do_not_hide_the_others(tmp_path: Path) -> None:
+    files = make(tmp_path, 1)
+    for seq in range(1, 5):
+        append(files, seq)
+    files.close()
+    empty, garbage, *_ = sorted(tmp_path.glob("*.spill"))
+    os.truncate(empty, 0)
+    garbage.write_bytes(os.urandom(200))
+    found = list(read_all(tmp_path))
+    assert [record.path for record in found[:2] if isinstance(record, DamagedSpillError)] == [empty, garbage]
+    assert [record.header.seq for record in found[2:] if isinstance(record, SpilledRecord)] == [3, 4]
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_what_was_there(

@@ -48,6 +48,7 @@ class World:
 
     def restart(self) -> None:
         assert self.spill.finish(_LIMIT_S)
+        self.spill.release()
         self.start()
 
     def publish(self, frames: int) -> int:
