@@ -20,7 +20,6 @@ from control.board import Board
 from control.child import Child
 from control.children import Children
 from control.control_handle import ControlHandle
-from control.cues import CueWatch
 from control.display import Display
 from control.drain_watch import DrainWatch
 from control.errors import told
@@ -28,6 +27,7 @@ from control.operator import Operator
 from control.preview import Preview
 from control.publisher_news import PublisherNews
 from control.ready import Ready
+from control.showing import Showing
 from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.tones import Tones
@@ -51,7 +51,6 @@ class Supervisor:
         self._start = Children(settings, self._address, control.pidfd)
         self._tones = Tones(settings.play_sounds, display.bell, display.warn)
         self._voice = Voice(settings.play_sounds, display.bell, display.note)
-        self._cues = CueWatch(settings.first_index)
         self._summary = Summary(requested=settings.num_episodes, repo_id=settings.spec.repo_id)
         self._children: list[Child] = []
         self._board: Board | None = None
@@ -132,6 +131,10 @@ class Supervisor:
         return Warden(self._control, self._board, self._summary, self._display, self._settings, time.monotonic())
 
     def _supervise(self, ready: Ready, news: PublisherNews, warden: Warden) -> None:
+        assert self._board is not None
+        showing = Showing(
+            ready, self._board, self._display, self._voice, self._operator, first_index=self._settings.first_index
+        )
         while not (news.finished or news.upload.abandoned):
             self._turn(_TURN_S)
             if self._drain is None:
@@ -141,7 +144,7 @@ class Supervisor:
             if self._drain is not None and not news.finished:
                 done = sum(self._summary.states.values())
                 self._drain.look(time.monotonic(), news.status, done, uploads=news.upload.under_way)
-            self._show(ready, news)
+            showing.turn(news.status, draining=self._drain is not None)
         self._summary.root = self._summary.root or self._settings.spec.root or ""
         if not news.finished:
             self._summary.not_uploaded("it was not waited for")
@@ -180,26 +183,6 @@ class Supervisor:
             self._cancelled = self._cancelled or event == "stop"
         for take, task in tasks:
             self._control.link.send({"task": task, "take": take})
-
-    def _show(self, ready: Ready, news: PublisherNews) -> None:
-        assert self._board is not None
-        figures = self._board.figures(ready.fps if ready.paced else 0)
-        for cue, words in self._cues.look(figures):
-            self._voice.say(cue, words)
-        self._voice.turn()
-        if self._operator is not None:
-            self._operator.look(figures.phase, figures.episode_id)
-            self._display.help, self._display.typing = self._operator.help, self._operator.typing
-        fill = news.status.get("fill_slots", 0)
-        capacity = news.status.get("capacity_slots", ready.ring_slots)
-        self._display.update(
-            figures=figures,
-            publisher=news.status,
-            ring_fill_bytes=int(fill * ready.ring_bytes / ready.ring_slots),
-            ring_fill_s=fill / ready.fps,
-            ring_fraction=min(fill / capacity, 1.0),
-            draining=self._drain is not None,
-        )
 
     # -- control -------------------------------------------------------------------------------------------------
 
