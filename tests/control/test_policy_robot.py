@@ -166,12 +166,13 @@ def test_without_an_observation_of_a_position_a_leader_is_not_jumped_to() -> Non
     assert tick(driver_of(actor, leader, handover_ticks=0), {"ee.x": 1.0}) == (10, 1)
 
 
-def test_a_person_who_takes_over_stops_a_base_at_once() -> None:
+@pytest.mark.parametrize("wanted", [0.0, 4.0])
+def test_a_persons_velocity_is_not_approached(wanted: float) -> None:
     actor, leader = Actor([0, 8]), Leader()
     driver = driver_of(actor, leader, handover_ticks=3)
     assert tick(driver) == (0, 8)
-    actor.person, leader.action = True, {"joint.pos": 10.0, "base.vel": 0.0}
-    assert tick(driver) == (2.5, 0)
+    actor.person, leader.action = True, {"joint.pos": 10.0, "base.vel": wanted}
+    assert tick(driver) == (2.5, wanted)
 
 
 class Base:
