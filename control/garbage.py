@@ -1,8 +1,8 @@
 """Python's garbage collector, kept out of episodes.
 
-A full collection of 600 000 objects takes 60 to 150 ms. What lives at the start of a session is therefore frozen (a collection
-then looks only at what came later), nothing is collected while frames are recorded, and the collection that was put
-off is made between two episodes.
+A full collection of 600 000 objects takes 60 to 150 ms. What lives at the start of a session is therefore frozen (a
+collection then looks only at what came later), nothing is collected while frames are recorded, and the collection
+that was put off is made between two episodes.
 """
 
 from __future__ import annotations
