@@ -98,9 +98,10 @@ class Display:
         """Show the loop's figures and the writer's."""
         lag = publisher.get("head_seq", 0) - publisher.get("durable_seq", 0)
         state = "finishing: the writer encodes and commits" if draining else _WORDS[figures.phase]
+        under_way = not draining and figures.phase is not Phase.ENDED
         values = {
             "state": state,
-            "episode": f"{figures.recorded + (not draining)} of {self._num_episodes} (take {figures.episode_id})",
+            "episode": f"{figures.recorded + under_way} of {self._num_episodes} (take {figures.episode_id})",
             "frames": f"{figures.frames}",
             "fps": "-" if figures.achieved_fps is None else f"{figures.achieved_fps:.2f}",
             "period error p99 / max": _microseconds(figures.period_error_us),
