@@ -10,7 +10,7 @@ from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.watchdog import Pulse, Watchdog
 
-# How long control has for its last tick, before it is ended outright; its robot waits meanwhile.
+# How long control has for its last tick, beside the wait for it, before it is ended outright; its robot waits meanwhile.
 _LAST_TICK_S = 1.0
 
 
@@ -28,6 +28,7 @@ class Warden:
     ) -> None:
         self._control, self._board, self._summary, self._display = control, board, summary, display
         self._watchdog = Watchdog(now_s, settings.max_tick_s, settings.max_reset_s)
+        self._patience_s = _LAST_TICK_S + 1 / settings.spec.fps
         self._kill_at_s: float | None = None
 
     def look(self, now_s: float) -> None:
@@ -37,7 +38,7 @@ class Warden:
         pulse = Pulse(*self._board.signs_of_life())
         overdue_s = self._watchdog.overdue_s(now_s, pulse)
         if self._kill_at_s is None and overdue_s:
-            self._kill_at_s = now_s + _LAST_TICK_S
+            self._kill_at_s = now_s + self._patience_s
             why = f"the control process has not ticked for {overdue_s:.1f} s and is ended (--timing.max_tick_s)"
             self._summary.failed(why, 1)
             self._display.warn(why)
@@ -56,4 +57,4 @@ class Warden:
             return  # SIGTERM would end the caller of `record_dataset`, whose loop is over
         self._control.terminate()
         if guarded and self._kill_at_s is None:
-            self._kill_at_s = now_s + _LAST_TICK_S
+            self._kill_at_s = now_s + self._patience_s

@@ -37,6 +37,8 @@ ASKED_S = 1.5
 # A teleoperator's process that has said nothing for so long has failed.
 SILENT_S = 0.5
 MAX_HELD_S = 1
+# What a busy machine adds while the new keeper's spare process imports what cameras need.
+IMPORTING_S = 3.0
 
 
 @dataclass
@@ -253,7 +255,7 @@ def test_session_goes_on_without_any_other_process(tmp_path: Path, on_fault: str
         session.make_opposite()
         since = rig.follower.next_number()
         struck_ns = session.strike("control.process")
-        session.assert_left_as_configured(since, struck_ns)
+        session.assert_left_as_configured(since, struck_ns, LIMIT_S + IMPORTING_S)
         assert session.process.finish() == 1, session.process.output
     stale = [outcome.telemetry(session.root, episode)["cameras.front.stale"].ravel() for episode in (0, 1)]
     assert stale[0][-1]
