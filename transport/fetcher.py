@@ -84,9 +84,13 @@ class Fetcher:
         """This much of what was accepted has been encoded or journalled."""
         self.waiting_bytes -= nbytes
 
-    def fetch(self, durable_seq: int) -> Fetch:
-        """What to ask for now."""
-        room = max(self._window_bytes - self.waiting_bytes, 0)
+    def fetch(self, durable_seq: int, *, unwritten_bytes: int = 0) -> Fetch:
+        """What to ask for now.
+
+        Args:
+            unwritten_bytes: what waits for the disk, beside what waits for the encoders.
+        """
+        room = max(self._window_bytes - self.waiting_bytes - unwritten_bytes, 0)
         return Fetch(self.epoch, self._generation, self.next_seq, room, durable_seq)
 
     def _objection(self, header: Data, parts: Sequence[Buffer]) -> str | None:

@@ -5,6 +5,7 @@ Nothing depends on these figures: a writer that was killed has them only from th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,10 +32,19 @@ class EncodeRun:
         return _PATTERN.replace("*", f"{self.first_frame_index:06d}")
 
     def leave(self, folder: Path) -> None:
-        """Write it into an episode's folder; a process that is killed meanwhile leaves nothing of its name."""
+        """Write it into an episode's folder; a process that is killed meanwhile leaves nothing of its name.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
         partial = folder / f"{self.name()}.new"
-        partial.write_bytes(json.dumps(asdict(self)).encode())
-        partial.rename(folder / self.name())
+        try:
+            partial.write_bytes(json.dumps(asdict(self)).encode())
+            partial.rename(folder / self.name())
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
 
 def read_runs(folder: Path, log: Callable[[str], object]) -> tuple[EncodeRun, ...]:

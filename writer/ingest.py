@@ -215,7 +215,7 @@ class Ingest:
         self._link.send({"closed": True})
 
     def _opened(self, session: Session) -> OpenSession:
-        opened = OpenSession(session, self._refusals, self._wake, self._tell_committer)
+        opened = OpenSession(session, self._refusals, self._wake, self._tell_committer, self._log)
         self._tell_committer()
         return opened
 

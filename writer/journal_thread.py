@@ -4,12 +4,14 @@ Ingest hands it rows, packets and events in log order; it appends them to the op
 every quarter second, and only then moves `durable_seq`. Disk stalls stay in this thread.
 
 When the disk refuses, the thread goes on without it: what was synced stays, the open episode is set aside with what it
-lacks, and the rest of the log is let pass, so that the session can end in order. `error` says that it has to.
+lacks, and the rest of the log is let pass, so that the session can end in order. `error` says that it has to. An
+episode that was whole by then stays whole: where it goes next is noted in the room of the reserve.
 """
 
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +26,11 @@ from writer.journal_format import JournalHeader
 from writer.workdir import SessionDir
 
 _SYNC_INTERVAL_S = 0.25
+
+
+def say(text: str) -> None:
+    """One line for people, where no parent takes it."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass
@@ -45,21 +52,36 @@ class JournalThread(threading.Thread):
         durable_seq: the newest record that is durable already.
         wake: called after `durable_seq` moved, an episode changed state, or something failed.
         episode_ready: called after an episode became ready to be committed.
+        log: gets a line for people, from the thread.
+
+    Attributes:
+        left: episodes whose final state the disk did not take, with why; they are for `onbeat recover`.
     """
 
     def __init__(
-        self, session: SessionDir, durable_seq: int, wake: Callable[[], None], episode_ready: Callable[[], None]
+        self,
+        session: SessionDir,
+        durable_seq: int,
+        wake: Callable[[], None],
+        episode_ready: Callable[[], None],
+        log: Callable[[str], object] = say,
     ) -> None:
         super().__init__(name="journal", daemon=True)
         self.durable_seq = durable_seq
         self.error: OSError | None = None
         self.session_over = False
+        self.left: dict[int, str] = {}
         self._session = session
         self._wake = wake
         self._episode_ready = episode_ready
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._log = log
+        self._work: queue.SimpleQueue[tuple[Callable[[], None], int] | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._waiting_lock = threading.Lock()
         self._open: _Open | None = None
         self._unsynced = False
+        # Of the latest episode, frames 0 to this less one are synced.
+        self._durable_frames = 0
         # Frames of the latest episode as its end says, also when no journal took it.
         self._published: int | None = None
 
@@ -67,42 +89,47 @@ class JournalThread(threading.Thread):
 
     def begin(self, seq: int | None, header: JournalHeader, cameras: Iterable[str], durable_seq: int) -> None:
         """Open a segment; `seq` is the EPISODE_BEGAN record's, None when an episode is taken up again."""
-        self._work.put(lambda: self._begin(seq, header, list(cameras), durable_seq))
+        self._put(lambda: self._begin(seq, header, list(cameras), durable_seq))
 
     def row(self, seq: int, frame_index: int, row: bytes) -> None:
-        self._work.put(lambda: self._row(seq, frame_index, row))
+        self._put(lambda: self._row(seq, frame_index, row), len(row))
 
     def packets(self, camera: str, packets: Sequence[Packet]) -> None:
-        self._work.put(lambda: self._packets(camera, packets))
+        self._put(lambda: self._packets(camera, packets), sum(len(packet.data) for packet in packets))
 
     def extradata(self, camera: str, extradata: bytes) -> None:
-        self._work.put(lambda: self._extradata(camera, extradata))
+        self._put(lambda: self._extradata(camera, extradata))
 
     def note(self, run: EncodeRun) -> None:
         """Leave figures of the open episode beside its journal."""
-        self._work.put(lambda: self._note(run))
+        self._put(lambda: self._note(run))
 
     def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
         """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
-        self._work.put(lambda: self._ended(seq, event, detail))
+        self._put(lambda: self._ended(seq, event, detail))
 
     def verdict(self, seq: int, event: Verdict) -> None:
-        self._work.put(lambda: self._verdict(seq, event))
+        self._put(lambda: self._verdict(seq, event))
 
     def give_up(self) -> None:
         """Packets of the open episode will never come; the log goes on without them."""
-        self._work.put(self._give_up)
+        self._put(self._give_up)
 
     def lost(self, seq: int, event: Verdict, frames: int) -> None:
         """The verdict on an episode of which nothing is here, because its beginning was lost on the way."""
-        self._work.put(lambda: self._lost(seq, event, frames))
+        self._put(lambda: self._lost(seq, event, frames))
 
     def passed(self, seq: int) -> None:
         """A record that leaves nothing behind."""
-        self._work.put(lambda: self._passed(seq))
+        self._put(lambda: self._passed(seq))
 
     def session_ended(self, seq: int) -> None:
-        self._work.put(lambda: self._session_ended(seq))
+        self._put(lambda: self._session_ended(seq))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of rows and packets that were handed over and are not appended yet; grows while the disk hangs."""
+        return self._waiting_bytes
 
     @property
     def warning(self) -> str:
@@ -114,6 +141,11 @@ class JournalThread(threading.Thread):
         self._work.put(None)
         self.join(timeout_s)
 
+    def _put(self, task: Callable[[], None], nbytes: int = 0) -> None:
+        with self._waiting_lock:
+            self._waiting_bytes += nbytes
+        self._work.put((task, nbytes))
+
     # -- the thread ----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
@@ -121,15 +153,18 @@ class JournalThread(threading.Thread):
         while True:
             wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
             try:
-                task = self._work.get(timeout=wait_s)
+                work = self._work.get(timeout=wait_s)
             except queue.Empty:
-                task = self._sync
-            if task is None:
+                work = self._sync, 0
+            if work is None:
                 self._attempt(self._sync)
                 if self._open is not None:
                     self._open.journal.close()
                 return
+            task, nbytes = work
             self._attempt(task)
+            with self._waiting_lock:
+                self._waiting_bytes -= nbytes
             if self._unsynced and time.monotonic() >= next_sync_s:
                 self._attempt(self._sync)
             if not self._unsynced:
@@ -160,6 +195,7 @@ class JournalThread(threading.Thread):
 
     def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
         self._open = self._published = None
+        self._durable_frames = header.first_frame_index
         folder = self._session.episode("recording", header.episode_id)
         folder.mkdir(exist_ok=True)
         journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
@@ -171,8 +207,12 @@ class JournalThread(threading.Thread):
 
     def _note(self, run: EncodeRun) -> None:
         episode = self._opened()
-        if episode is not None:
+        if episode is None:
+            return
+        try:
             run.leave(self._session.episode("recording", episode.episode_id))
+        except OSError as error:
+            self._log(f"the report lacks what encoding episode {episode.episode_id} cost: {_words(error)}")
 
     def _row(self, seq: int, frame_index: int, row: bytes) -> None:
         episode = self._opened()
@@ -219,17 +259,36 @@ class JournalThread(threading.Thread):
     def _verdict(self, seq: int, event: Verdict) -> None:
         episode = self._opened()
         if episode is None:
-            frames = 0 if self._open is None else self._open.whole.frames
-            lacking = f"frames from {frames} on: {_words(self.error)}" if self.error is not None else ""
+            frames, lacking = self._durable_frames, _words(self.error)
+            if frames != self._published:
+                lacking = f"frames from {frames} on: {lacking}"
         else:
-            episode.journal.verdict(seq, event)
-            episode.whole.event(seq)
-            episode.journal.finish()
             frames, lacking = episode.frames, episode.detail
+            try:
+                episode.journal.verdict(seq, event)
+                episode.journal.finish()
+            except OSError as error:
+                # All up to the episode's end is synced, and the folder that it moves to tells the verdict.
+                self._fail(error)
         self._open = None
         self._unsynced = False
+        published = self._published
+        self._conclude(
+            seq,
+            event.episode_id,
+            lambda: settle(self._session, event, seq, frames=frames, lacking=lacking, published=published),
+        )
+
+    def _conclude(self, seq: int, episode_id: int, note: Callable[[], None]) -> None:
+        """Note what became of an episode; on a full disk once more, in the room of the reserve."""
         try:
-            settle(self._session, event, seq, frames=frames, lacking=lacking, published=self._published)
+            note()
+        except OSError as error:
+            self._fail(error)
+            try:
+                note()
+            except OSError as again:
+                self.left[episode_id] = f"{_words(again)} to note its end; make room and run `onbeat recover`"
         finally:
             self._move_durable(seq)
             self._episode_ready()
@@ -237,11 +296,11 @@ class JournalThread(threading.Thread):
     def _lost(self, seq: int, event: Verdict, frames: int) -> None:
         state = "discarded" if event.judgement is Judgement.DISCARD else "aborted"
         detail = f"frames 0 to {frames - 1}: its beginning was lost on the way" if frames else ""
-        try:
-            self._session.set_done(event.episode_id, state, detail=detail, published=frames)
-        finally:
-            self._move_durable(seq)
-            self._episode_ready()
+        self._conclude(
+            seq,
+            event.episode_id,
+            lambda: self._session.set_done(event.episode_id, state, detail=detail, published=frames),
+        )
 
     def _passed(self, seq: int) -> None:
         if self._open is None:
@@ -266,9 +325,10 @@ class JournalThread(threading.Thread):
     def _sync(self) -> None:
         self._unsynced = False
         if self._open is not None and not self._open.failed:
-            whole_seq = self._open.whole.whole_seq
+            whole_seq, frames = self._open.whole.whole_seq, self._open.whole.frames
             self._open.journal.flush()
             self._open.journal.sync()
+            self._durable_frames = frames
             self._move_durable(whole_seq)
 
     def _move_durable(self, seq: int) -> None:

@@ -26,7 +26,7 @@ from transport.records import (
 )
 from writer.handshake import Session
 from writer.journal_format import JournalHeader
-from writer.journal_thread import JournalThread
+from writer.journal_thread import JournalThread, say
 from writer.log_order import LogOrder
 from writer.recording import Recording
 from writer.refusals import Refusals
@@ -44,6 +44,7 @@ class OpenSession:
     Args:
         wake: called from other threads when there is something to do here.
         tell_committer: called after an episode became ready.
+        log: gets a line for people, from another thread.
 
     Raises:
         OnbeatError: the journals contradict each other.
@@ -51,9 +52,16 @@ class OpenSession:
     """
 
     def __init__(
-        self, session: Session, refusals: Refusals, wake: Callable[[], None], tell_committer: Callable[[], None]
+        self,
+        session: Session,
+        refusals: Refusals,
+        wake: Callable[[], None],
+        tell_committer: Callable[[], None],
+        log: Callable[[str], object] = say,
     ) -> None:
-        state = standing(session.folder)
+        folder = session.folder
+        state = standing(folder)
+        newest_id = max([*folder.done(), *folder.ready(), *folder.aborted()], default=-1)
         self.session = session
         self.peer: bytes | None = None
         self.connection: int | None = None
@@ -68,7 +76,7 @@ class OpenSession:
         self._recording: Recording | None = None
         # Of an episode whose beginning fell into a gap.
         self._unbegun_frames = 0
-        self._journal = JournalThread(session.folder, state.durable_seq, wake, tell_committer)
+        self._journal = JournalThread(folder, state.durable_seq, wake, tell_committer, log)
         self._journal.session_over = state.session_ended
         self._journal.start()
         is_open = None
@@ -79,8 +87,7 @@ class OpenSession:
                 state.open.episode_id, state.open.task, state.open.next_segment, state.open.frames, None
             )
             self._journal.begin(None, header, self._cameras(), state.durable_seq)
-        folder = session.folder
-        self._order = LogOrder(is_open, max([*folder.done(), *folder.ready(), *folder.aborted()], default=-1))
+        self._order = LogOrder(is_open, newest_id)
 
     @property
     def durable_seq(self) -> int:
@@ -146,16 +153,24 @@ class OpenSession:
 
     def fetch(self) -> msg.Fetch | None:
         """What to ask the recorder for now."""
-        return None if self._fetcher is None else self._fetcher.fetch(self._journal.durable_seq)
+        if self._fetcher is None:
+            return None
+        return self._fetcher.fetch(self._journal.durable_seq, unwritten_bytes=self._journal.waiting_bytes)
 
     def beat(self, warning: str) -> Iterator[msg.Message]:
         """What the recorder is told four times a second: final states of episodes, then figures."""
         if self._fetcher is None:
             return
+        # Asked first: what is settled by now is told before the word that everything is.
+        finished = self.finished
         for episode_id, final in self.session.folder.done(known=self._told).items():
             self._told.add(episode_id)
             values = (final["state"], final["index"], final["frames"], final["missing"], final["detail"])
             yield msg.Episode(self._fetcher.epoch, episode_id, *values)
+        for episode_id, why in dict(self._journal.left).items():
+            if episode_id not in self._told:
+                self._told.add(episode_id)
+                yield msg.Episode(self._fetcher.epoch, episode_id, "failed", -1, 0, 0, why)
         if self.session.spec.upload is not None:
             yield self._upload(self._fetcher.epoch)
         lacks = self._journal.warning
@@ -169,7 +184,7 @@ class OpenSession:
             self._journal.durable_seq,
             len(self.session.folder.ready()),
             0 if self._journal.error else shutil.disk_usage(self.session.root.parent).free,
-            self.finished,
+            finished,
             warning,
         )
 
@@ -206,8 +221,8 @@ class OpenSession:
     # -- records -------------------------------------------------------------------------------------------------
 
     def _data(self, fetcher: Fetcher, data: msg.Data, parts: list[memoryview]) -> None:
-        if fetcher.waiting_bytes >= WINDOW_BYTES:
-            # The recorder stops by itself here; whoever does not must not fill the memory.
+        if fetcher.waiting_bytes >= WINDOW_BYTES or self._journal.waiting_bytes >= 2 * WINDOW_BYTES:
+            # The recorder stops by itself before; whoever does not must not fill the memory.
             fetcher.refused["not asked for"] += 1
             return
         if not fetcher.accept(data, parts):
