@@ -207,7 +207,7 @@ class Ingest:
                 self._open = self._opened(session)
                 return
             reason = "it has no folder any more"
-        except OnbeatError as error:
+        except (OnbeatError, OSError) as error:
             reason = str(error)
         except (ValueError, KeyError, TypeError) as error:
             reason = f"its folder is damaged: {type(error).__name__}"

@@ -285,3 +285,18 @@ def test_an_episode_whose_end_is_lost_is_kept_apart(
     folder = SessionDir(tmp_path / "me/pick", recorder.session_id)
     assert (folder.aborted(), folder.ready(), folder.open_recordings()) == ([0], [1], [])
     assert "the spill file was full" in folder.done()[0]["detail"]
+
+
+def test_a_session_that_the_disk_cannot_give_back_is_closed_with_one_line(connect: Connect, tmp_path: Path) -> None:
+    with ingesting(tmp_path) as (address, _):
+        recorder = connect(address)
+        recorder.hello()
+        recorder.record(1, RecordKind.EPISODE_BEGAN, (0, "task"))
+        recorder.hear(msg.Status, durable_seq=1)
+    root = tmp_path / "me" / "pick"
+    (SessionDir(root, recorder.session_id).path / "progress.json").mkdir()  # reading it is an error of the disk's
+    with ingesting(tmp_path, session={"root": str(root), "session_id": recorder.session_id}) as (_, parent):
+        parent.wait_for("closed")
+        (line,) = [message["log"] for message in parent.said if "log" in message]
+        assert f"the session beside {root} cannot be continued (" in line
+        assert f"`onbeat recover {root}` has more" in line
