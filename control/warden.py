@@ -10,7 +10,7 @@ from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from control.watchdog import Pulse, Watchdog
 
-# How long control has for its last tick, beside the wait for it, before it is ended outright; its robot waits meanwhile.
+# How long control has for its last tick, beside the wait for it, before it is killed; its robot waits meanwhile.
 _LAST_TICK_S = 1.0
 
 
