@@ -2,11 +2,13 @@
 
 The log ring goes with its last process; this one page does not (only a reboot takes it), so that `onbeat recover` can
 say exactly what was published and never became durable, when everything was killed at once. Two words a frame, no
-system call. Lies at /dev/shm/onbeat-SESSION and is removed when all of the session is durable.
+system call. Lies at /dev/shm/onbeat-SESSION and is removed when all of the session is durable. The session's publisher
+keeps a lock on it for as long as it lives: until then, what was published may still become durable.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 _BYTES = 4096
 _FOLDER = Path("/dev/shm")
-_EPISODE, _FRAMES = 0, 1
+_EPISODE, _FRAMES, _PUBLISHER = 0, 1, 2
 
 
 class Ledger:
@@ -56,9 +58,45 @@ def published(session_id: str) -> tuple[int, int] | None:
     return int(words[_EPISODE]), int(words[_FRAMES])
 
 
+def hold(session_id: str) -> int | None:
+    """Say that this process delivers the session: the descriptor that says so until it is closed, None for no page."""
+    fd = _open(session_id)
+    if fd is None:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        # Nothing that a recording could end for.
+        os.close(fd)
+        return None
+    os.pwrite(fd, np.int64(os.getpid()).tobytes(), _PUBLISHER * 8)
+    return fd
+
+
+def holder(session_id: str) -> int | None:
+    """The process that delivers the session; None when there is none on this machine."""
+    fd = _open(session_id)
+    if fd is None:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(np.frombuffer(os.pread(fd, 8, _PUBLISHER * 8), np.int64)[0])
+    finally:
+        os.close(fd)
+    return None
+
+
 def forget(session_id: str) -> None:
     """Remove the page, once everything published is durable or accounted for."""
     _path(session_id).unlink(missing_ok=True)
+
+
+def _open(session_id: str) -> int | None:
+    try:
+        return os.open(_path(session_id), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
 
 
 def _path(session_id: str) -> Path:

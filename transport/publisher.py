@@ -17,6 +17,7 @@ from typing import Any
 
 import zmq
 
+from transport import ledger
 from transport import messages as msg
 from transport.connection import Connection
 from transport.errors import OnbeatError
@@ -272,6 +273,7 @@ def main() -> int:
         config["spill"]["dir"], ring, about, config["spill"]["max_bytes"], lambda: os.eventfd_write(wake_fd, 1)
     )
     publisher = Publisher(ring, spill, config, link, by_name)
+    ledger.hold(ring.session_id)  # until this process ends
     signal.signal(signal.SIGTERM, lambda *_: publisher.terminate())
     return publisher.run()
 

@@ -130,19 +130,26 @@ def hold(root: Path, spill_dir: Path) -> Iterator[list[Spilled]]:
     with ExitStack() as held:
         found = []
         for session in sessions(root):
+            # It may spill to another folder than this one.
+            if (pid := ledger.holder(session.session_id)) is not None:
+                raise UsageError(_lives(f"session {session.session_id[:8]}", f"in use by process {pid}"))
             folders = [spill_dir / f"{session.session_id}{suffix}" for suffix in ("", AGAIN)]
             folders = [folder for folder in folders if folder.is_dir()]
             for folder in folders:
                 try:
                     held.callback(SpillLock(folder).release)
                 except BlockingIOError as error:
-                    raise UsageError(
-                        f"{folder} is {error.strerror}, a publisher that waits for its writer: wait for it to end, or "
-                        "end it with SIGTERM; it then leaves there what was not delivered"
-                    ) from error
+                    raise UsageError(_lives(str(folder), str(error.strerror))) from error
             if folders:
                 found.append(Spilled(session, folders))
         yield found
+
+
+def _lives(what: str, by_whom: str) -> str:
+    return (
+        f"{what} is {by_whom}, a publisher that waits for its writer: wait for it to end, or end it with SIGTERM; it "
+        "then leaves in its spill folder what was not delivered"
+    )
 
 
 def take_in(root: Path, spilled: Spilled, tell: Callable[[str], None]) -> list[str]:

@@ -8,13 +8,14 @@ from scripts.drills.registry import Result, drill
 from scripts.drills.stage import Stage
 
 # Of a first episode, and of a later one; `tests/writer/test_commit_crash.py` holds the order.
-_FIRST = {"stage", "intent", "verify", "dataset", "record", "clean", "done"}
-_LATER = {"stage", "intent", "videos", "data", "sidecar", "stats", "tasks", "episodes", "verify", "info"}
+# "drop" is the moment after it, when the episode's journal is deleted.
+_FIRST = {"stage", "intent", "verify", "dataset", "record", "clean", "done", "drop"}
+_LATER = {"stage", "intent", "videos", "data", "sidecar", "stats", "tasks", "episodes", "verify", "info", "drop"}
 
 
 @drill("committer-killed-at-every-step")
 def committer_killed_at_every_step(stage: Stage) -> Result:
-    """Killed once before each step of a first commit and of a later one; each time another committer goes on."""
+    """Killed once before each step of a first commit and of a later one, and over its journal; another one goes on."""
     marks = stage.folder / "marks"
     marks.mkdir()
     fault = {"ONBEAT_DRILL": json.dumps({"kill_at_steps": str(marks)})}

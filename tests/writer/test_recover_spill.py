@@ -171,6 +171,25 @@ def test_a_publisher_that_lives_keeps_its_folder(tmp_path: Path, capsys: pytest.
     stock.assert_decodes(root, 1, 4)
 
 
+def test_a_publisher_that_spills_to_another_folder_is_waited_for_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "ds"
+    made = crashed.session(root)
+    crashed.leave(made, 0, 4, crashed.UNDECIDED)
+    ledger.Ledger(made.session_id).note(0, 4)
+    try:
+        fd = ledger.hold(made.session_id)
+        assert fd is not None
+        assert recover_cli.main([str(root), f"--spill={tmp_path / 'spill'}", "--undecided=drop"]) == 2
+        assert f"session 01234567 is in use by process {os.getpid()}, a publisher" in capsys.readouterr().err
+        os.close(fd)
+        assert ledger.published(made.session_id) == (0, 4)
+        assert recover_cli.main([str(root), f"--spill={tmp_path / 'spill'}", "--undecided=drop"]) == 0
+    finally:
+        ledger.forget(made.session_id)
+
+
 def _truncate(path: Path) -> None:
     os.truncate(path, 0)
 

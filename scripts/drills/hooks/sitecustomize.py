@@ -49,6 +49,23 @@ def _kill_at_steps(module: ModuleType, folder: str) -> None:
     module.Committer = Deadly  # type: ignore[attr-defined]
 
 
+def _kill_over_a_journal(module: ModuleType, folder: str) -> None:
+    """Kill the process when it has deleted half of a committed episode's journal, once for each episode."""
+    drop = module.SessionDir.drop
+
+    def deadly(session: Any, episode_id: int, state: str) -> None:
+        mark = Path(folder, f"{min(episode_id, 1)} drop {session.session_id[:8]} {episode_id}")
+        if state == "ready" and not mark.exists():
+            mark.touch()
+            for path in session.episode(state, episode_id).iterdir():
+                path.unlink()
+            time.sleep(2.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        drop(session, episode_id, state)
+
+    module.SessionDir.drop = deadly
+
+
 def _fail_encoder(module: ModuleType, frame_index: int) -> None:
     encode = module._Run.encode
 
@@ -89,6 +106,7 @@ def _install() -> None:
     if _PROGRAM == "writer.committer" and "kill_at_steps" in _PLAN:
         folder = _PLAN["kill_at_steps"]
         patches["writer.commit"] = lambda module: _kill_at_steps(module, folder)
+        patches["writer.workdir"] = lambda module: _kill_over_a_journal(module, folder)
     if _PROGRAM == "writer.ingest" and "fail_encoder" in _PLAN:
         frame_index = _PLAN["fail_encoder"]
         patches["writer.encoder"] = lambda module: _fail_encoder(module, frame_index)
