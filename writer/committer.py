@@ -84,6 +84,8 @@ class CommitterProcess:
                 raise OnbeatError(f"session {opened['session_id']} has no folder beside {opened['root']}")
             self._session = session
             self._open_dataset(session)
+            if self._refusal:
+                self._link.send({"log": self._refusal})
             self._uploading = Uploading(session, lambda text: self._link.send({"log": text}))
         elif "close" in message:
             self._commit_ready()
@@ -97,19 +99,19 @@ class CommitterProcess:
             self._link.send({"closed": True})
 
     def _open_dataset(self, session: Session) -> None:
-        """Complete what was interrupted; where that cannot be done, no episode of the session is committed."""
+        """Complete what was interrupted; until that is done, no episode of the session is committed."""
         work = work_dir(session.root)
         tries = Tries(session.folder.path / "forward.json")
         try:
             if read_intent(work) is not None:
                 if tries.begun >= _FORWARD_TRIES:
-                    raise CommitError(f"the committer ended {tries.begun} times over it; see `onbeat recover`")
+                    raise CommitError(f"the committer ended {tries.begun} times over it")
                 tries.begin()
             self._committer = self._make(session.root, work, session.spec, session.schema)
             tries.forget()
+            self._refusal = ""
         except (OnbeatError, OSError, ValueError) as error:
             self._refusal = f"an interrupted commit cannot be completed: {error}"
-            self._link.send({"log": f"{self._refusal}; episodes are set aside for `onbeat recover {session.root}`"})
 
     def _commit_ready(self) -> None:
         if self._session is None:
@@ -117,26 +119,31 @@ class CommitterProcess:
         folder = self._session.folder
         for episode_id in folder.ready():
             tries = self._tries.setdefault(episode_id, Tries(folder.episode("ready", episode_id) / "tries.json"))
-            done = None if self._committer is None else self._committer.find(self._session.session_id, episode_id)
+            if self._committer is None:
+                self._open_dataset(self._session)
+            done = self._find(self._session, episode_id)
             if done is not None:
                 # Another committer put it in, and was killed before it had cleaned up.
                 self._put_away(folder, episode_id, done)
-            elif self._committer is None:
-                self._set_aside(folder, episode_id, self._refusal)
             elif tries.begun >= _TRIES:
                 self._say_failed(episode_id, why := f"the committer ended {tries.begun} times while it tried")
                 self._set_aside(folder, episode_id, why)
             else:
                 tries.begin()
                 try:
-                    self._put_away(folder, episode_id, self._commit(self._session, self._committer, episode_id))
+                    done = self._commit(self._session, episode_id)
                 except (OnbeatError, OSError, ValueError) as error:
                     self._say_failed(episode_id, str(error))
-                    if tries.begun < _TRIES:
+                    if tries.begun < _TRIES or self._find(self._session, episode_id) is not None:
                         return
                     self._set_aside(folder, episode_id, str(error))
+                else:
+                    self._put_away(folder, episode_id, done)
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_write(self._done_fd, 1)
+
+    def _find(self, session: Session, episode_id: int) -> Committed | None:
+        return None if self._committer is None else self._committer.find(session.session_id, episode_id)
 
     def _say_failed(self, episode_id: int, why: str) -> None:
         self._link.send({"log": f"episode {episode_id} could not be committed: {why}"})
@@ -154,14 +161,18 @@ class CommitterProcess:
         self._tries.pop(episode_id).forget()
         folder.move(episode_id, "ready", "aborted")
 
-    def _commit(self, session: Session, committer: Committer, episode_id: int) -> Committed:
+    def _commit(self, session: Session, episode_id: int) -> Committed:
+        if self._committer is None:
+            raise CommitError(self._refusal)
         folder = session.folder
         joined = read_episode(folder, episode_id, "ready")
         if joined is None:
             raise OnbeatError(f"the journal of episode {episode_id} is empty")
         runs = read_runs(folder.episode("ready", episode_id), lambda text: self._link.send({"log": text}))
         finished = replace(to_finished(joined), encode_runs=runs)
-        return committer.commit(finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path))
+        return self._committer.commit(
+            finished, lambda key, path: write_mp4(finished.videos[key], session.spec.fps, path)
+        )
 
     def _put_away(self, folder: SessionDir, episode_id: int, committed: Committed) -> None:
         """Note the end of an episode that is in the dataset, and take its journal away."""
@@ -173,7 +184,12 @@ class CommitterProcess:
             # The commit's own record has it.
             self._say_unnoted(episode_id, error)
         self._tries.pop(episode_id).forget()
-        keep_journal(folder, episode_id, "ready")
+        try:
+            keep_journal(folder, episode_id, "ready")
+        except OSError as error:
+            # The session must be able to end; whoever recovers finds that it is committed.
+            self._link.send({"log": f"the journal of episode {episode_id}, which is committed, stays: {error}"})
+            folder.move(episode_id, "ready", "aborted")
 
 
 def main() -> None:

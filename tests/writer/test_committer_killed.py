@@ -12,6 +12,7 @@ import pytest
 import stock
 
 from transport.link import Link
+from writer import recover_cli
 from writer.commit import Committer
 from writer.commit_record import Intent, write_intent
 from writer.committer import CommitterProcess
@@ -102,9 +103,12 @@ def test_an_interrupted_commit_that_cannot_be_completed_is_said_and_episodes_are
     crashed.leave(made, 0, 3, crashed.KEPT)
     work = work_dir(made.root)
     write_intent(Intent(made.session_id, 7, 3, 5, {}, ()), work)
-    (said,) = run_committer(made)
-    assert "an interrupted commit cannot be completed: " in said
-    assert "has 0 episodes, expected 3 before" in said
+    for _ in range(3):
+        assert made.folder.ready() == [0]
+        first, second = run_committer(made)
+        assert first.startswith("an interrupted commit cannot be completed: ")
+        assert "has 0 episodes, expected 3 before" in first
+        assert second == f"episode 0 could not be committed: {first}"
     assert (made.folder.ready(), made.folder.aborted()) == ([], [0])
     assert made.folder.done()[0]["state"] == "failed"
     assert json.loads((work / "intent.json").read_text())["episode_id"] == 7
@@ -122,6 +126,25 @@ def test_a_commit_that_kills_whoever_completes_it_is_given_up(tmp_path: Path, mo
     for _ in range(30):
         with pytest.raises(Killed):
             run_committer(made)
-    (said,) = run_committer(made)
-    assert "the committer ended 30 times over it" in said
+    for _ in range(3):
+        assert "the committer ended 30 times over it" in run_committer(made)[0]
     assert made.folder.aborted() == [0]
+
+
+def test_a_journal_that_cannot_be_deleted_keeps_no_session_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = crashed.session(tmp_path / "ds")
+    crashed.leave(made, 0, 3, crashed.KEPT)
+
+    def refuse(session: SessionDir, episode_id: int, state: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(SessionDir, "drop", refuse)
+    assert run_committer(made) == ["the journal of episode 0, which is committed, stays: [Errno 5] Input/output error"]
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert (made.folder.ready(), made.folder.done()[0]["state"]) == ([], "committed")
+    assert recover_cli.main([str(made.root)]) == 0
+    stock.assert_decodes(made.root, 1, 3)
+    assert not work_dir(made.root).exists()
