@@ -19,6 +19,7 @@ from control.build import plan_of, settings_of
 from control.clock import SystemClock
 from control.config import DatasetFlags, EpisodeFlags, RecordConfig
 from control.envs import register
+from control.errors import SessionAborted, told
 from control.gym_declared import declared
 from control.gym_make import env_fps
 from control.gym_source import GymSource, Policy
@@ -120,7 +121,8 @@ def record_dataset(env: gymnasium.Env[Any, Any], policy: Policy | None, cfg: Rec
     )
     try:
         run_session(source, plan, settings, link)
-    except RefusedError as error:
+    except (RefusedError, SessionAborted) as error:
+        # Where the supervisor has ended the loop, it knows why.
         raise _failure(link) or error from None
     finally:
         # The recording ends here; what is in the ring is encoded and committed before the caller goes on.
@@ -165,8 +167,8 @@ def _outcome(link: Link) -> dict[str, Any] | None:
 
 
 def _failure(link: Link) -> OnbeatError | None:
-    received = link.receive(timeout_s=10)
-    if received is None or "failed" not in received[0]:
-        return None
-    failure = UsageError if received[0]["exit_code"] == 2 else OnbeatError
-    return failure(received[0]["failed"])
+    """Why the supervisor gave up; None where it did not."""
+    while (received := link.receive()) is not None and "summary" not in received[0]:
+        if "failed" in received[0]:
+            return told(received[0])
+    return None
