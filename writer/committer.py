@@ -91,8 +91,11 @@ class CommitterProcess:
             self._commit_ready()
             if self._uploading is not None:
                 self._uploading.close()
-            if self._session is not None and self._session.folder.close():
-                ledger.forget(self._session.session_id)
+            if self._session is not None:
+                folder = self._session.folder
+                # What its recorder still has can be taken in only as long as the session is known here.
+                if folder.is_over and folder.close():
+                    ledger.forget(self._session.session_id)
             self._session = self._committer = self._uploading = None
             self._refusal = ""
             self._tries.clear()

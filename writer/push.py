@@ -63,7 +63,7 @@ def push(root: Path, note: UploadNote, tell: Callable[[str], object]) -> Uploade
             raise
         forget_note(root)
         for session in sessions(root):
-            if session.close():
+            if session.is_over and session.close():
                 ledger.forget(session.session_id)
         return done
     finally:

@@ -165,6 +165,12 @@ class SessionDir:
                 found[episode_id] = value
         return found
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its recorder has nothing more to deliver: the log's end is here, or no episode ever was."""
+        progress = self.progress()
+        return bool(progress["session_ended"]) or not (progress["durable_seq"] or self.done())
+
     def close(self) -> bool:
         """Remove what is finished; True if that is all. Other episodes stay, with what is needed to recover them."""
         if self.aborted() or self.open_recordings() or self.ready():

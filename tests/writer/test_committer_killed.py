@@ -10,8 +10,10 @@ from typing import Any
 import crashed
 import pytest
 import stock
+from spilled import Spill
 
 from transport.link import Link
+from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Judgement, SessionEnded, Verdict
 from writer import recover_cli
 from writer.commit import Committer
 from writer.commit_record import Intent, write_intent
@@ -24,12 +26,14 @@ class Killed(BaseException):
     """Nothing catches it, as nothing catches SIGKILL."""
 
 
-def run_committer(made: Session) -> list[str]:
+def run_committer(made: Session, *, close: bool = False) -> list[str]:
     """One committer process from its start until nothing is left to do, or until it is killed; what it says."""
     ours, theirs = Link.pair()
     bells = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]
     try:
         ours.send({"open": {"root": str(made.root), "session_id": made.session_id}})
+        if close:
+            ours.send({"close": True})
         ours.send({"stop": True})
         CommitterProcess(theirs, *bells).run()
     finally:
@@ -148,3 +152,30 @@ def test_a_journal_that_cannot_be_deleted_keeps_no_session_open(
     assert recover_cli.main([str(made.root)]) == 0
     stock.assert_decodes(made.root, 1, 3)
     assert not work_dir(made.root).exists()
+
+
+def test_a_session_whose_recorder_is_gone_is_known_until_its_log_is_over(tmp_path: Path) -> None:
+    made = crashed.session(tmp_path / "ds")
+    seq = crashed.leave(made, 0, 3, crashed.KEPT)
+    run_committer(made, close=True)
+    assert made.folder.done()[0]["state"] == "committed"
+    # Its publisher has left the next episode in the spill folder.
+    spill = Spill(made, tmp_path / "spill")
+    spill.event(seq, EpisodeBegan(1, "lift the cube"))
+    spill.frames(seq + 1, 1, 0, 4)
+    spill.event(seq + 6, EpisodeEnded(1, 5, EndReason.SUCCESS))
+    spill.event(seq + 7, Verdict(1, Judgement.KEEP))
+    spill.event(seq + 8, SessionEnded())
+    spill.files.close()
+    assert recover_cli.main([str(made.root), f"--spill={tmp_path / 'spill'}"]) == 0
+    stock.assert_decodes(made.root, 2, 8)
+    assert not work_dir(made.root).exists()
+
+
+def test_a_session_that_is_over_leaves_nothing(tmp_path: Path) -> None:
+    made = crashed.session(tmp_path / "ds")
+    seq = crashed.leave(made, 0, 3, crashed.KEPT)
+    made.folder.set_progress(seq, session_ended=True)
+    run_committer(made, close=True)
+    assert not made.folder.path.exists()
+    stock.assert_decodes(made.root, 1, 3)
