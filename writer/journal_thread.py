@@ -23,6 +23,8 @@ from writer.encode_cost import EncodeRun
 from writer.episode import Packet
 from writer.journal import JournalWriter
 from writer.journal_format import JournalHeader
+from writer.journal_queue import JournalQueue
+from writer.settle import settle
 from writer.workdir import SessionDir
 
 _SYNC_INTERVAL_S = 0.25
@@ -75,9 +77,7 @@ class JournalThread(threading.Thread):
         self._wake = wake
         self._episode_ready = episode_ready
         self._log = log
-        self._work: queue.SimpleQueue[tuple[Callable[[], None], int] | None] = queue.SimpleQueue()
-        self._waiting_bytes = 0
-        self._waiting_lock = threading.Lock()
+        self._work = JournalQueue()
         self._open: _Open | None = None
         self._unsynced = False
         # Of the latest episode, frames 0 to this less one are synced.
@@ -89,47 +89,47 @@ class JournalThread(threading.Thread):
 
     def begin(self, seq: int | None, header: JournalHeader, cameras: Iterable[str], durable_seq: int) -> None:
         """Open a segment; `seq` is the EPISODE_BEGAN record's, None when an episode is taken up again."""
-        self._put(lambda: self._begin(seq, header, list(cameras), durable_seq))
+        self._work.put(lambda: self._begin(seq, header, list(cameras), durable_seq))
 
     def row(self, seq: int, frame_index: int, row: bytes) -> None:
-        self._put(lambda: self._row(seq, frame_index, row), len(row))
+        self._work.put(lambda: self._row(seq, frame_index, row), len(row))
 
     def packets(self, camera: str, packets: Sequence[Packet]) -> None:
-        self._put(lambda: self._packets(camera, packets), sum(len(packet.data) for packet in packets))
+        self._work.put(lambda: self._packets(camera, packets), sum(len(packet.data) for packet in packets))
 
     def extradata(self, camera: str, extradata: bytes) -> None:
-        self._put(lambda: self._extradata(camera, extradata))
+        self._work.put(lambda: self._extradata(camera, extradata))
 
     def note(self, run: EncodeRun) -> None:
         """Leave figures of the open episode beside its journal."""
-        self._put(lambda: self._note(run))
+        self._work.put(lambda: self._note(run))
 
     def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
         """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
-        self._put(lambda: self._ended(seq, event, detail))
+        self._work.put(lambda: self._ended(seq, event, detail))
 
     def verdict(self, seq: int, event: Verdict) -> None:
-        self._put(lambda: self._verdict(seq, event))
+        self._work.put(lambda: self._verdict(seq, event))
 
     def give_up(self) -> None:
         """Packets of the open episode will never come; the log goes on without them."""
-        self._put(self._give_up)
+        self._work.put(self._give_up)
 
     def lost(self, seq: int, event: Verdict, frames: int) -> None:
         """The verdict on an episode of which nothing is here, because its beginning was lost on the way."""
-        self._put(lambda: self._lost(seq, event, frames))
+        self._work.put(lambda: self._lost(seq, event, frames))
 
     def passed(self, seq: int) -> None:
         """A record that leaves nothing behind."""
-        self._put(lambda: self._passed(seq))
+        self._work.put(lambda: self._passed(seq))
 
     def session_ended(self, seq: int) -> None:
-        self._put(lambda: self._session_ended(seq))
+        self._work.put(lambda: self._session_ended(seq))
 
     @property
     def waiting_bytes(self) -> int:
-        """Of rows and packets that were handed over and are not appended yet; grows while the disk hangs."""
-        return self._waiting_bytes
+        """Of rows and packets that were handed over and are not appended yet."""
+        return self._work.waiting_bytes
 
     @property
     def warning(self) -> str:
@@ -138,13 +138,8 @@ class JournalThread(threading.Thread):
 
     def stop(self, timeout_s: float) -> None:
         """Sync what was given so far and end."""
-        self._work.put(None)
+        self._work.end()
         self.join(timeout_s)
-
-    def _put(self, task: Callable[[], None], nbytes: int = 0) -> None:
-        with self._waiting_lock:
-            self._waiting_bytes += nbytes
-        self._work.put((task, nbytes))
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
@@ -153,7 +148,7 @@ class JournalThread(threading.Thread):
         while True:
             wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
             try:
-                work = self._work.get(timeout=wait_s)
+                work = self._work.get(wait_s)
             except queue.Empty:
                 work = self._sync, 0
             if work is None:
@@ -163,8 +158,7 @@ class JournalThread(threading.Thread):
                 return
             task, nbytes = work
             self._attempt(task)
-            with self._waiting_lock:
-                self._waiting_bytes -= nbytes
+            self._work.done(nbytes)
             if self._unsynced and time.monotonic() >= next_sync_s:
                 self._attempt(self._sync)
             if not self._unsynced:
@@ -339,25 +333,3 @@ class JournalThread(threading.Thread):
 
 def _words(error: OSError | None) -> str:
     return "" if error is None else f"the writer's disk refused ({error.strerror or error})"
-
-
-def settle(
-    session: SessionDir,
-    verdict: Verdict,
-    seq: int,
-    *,
-    frames: int,
-    lacking: str = "",
-    published: int | None = None,
-) -> None:
-    """Move an episode whose verdict is in its journal on to where the verdict sends it. May be repeated."""
-    episode_id = verdict.episode_id
-    session.set_progress(seq, session_ended=False)
-    if verdict.judgement is Judgement.DISCARD:
-        session.set_done(episode_id, "discarded", frames=frames)
-        session.drop(episode_id, "recording")
-    elif verdict.judgement is Judgement.ABORTED or lacking:
-        session.set_done(episode_id, "aborted", frames=frames, detail=lacking, published=published)
-        session.move(episode_id, "recording", "aborted")
-    else:
-        session.move(episode_id, "recording", "ready")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from writer.errors import JournalError
 from writer.journal_join import JoinedEpisode, join
 from writer.journal_read import Segment, read_segment
-from writer.journal_thread import settle
+from writer.settle import settle
 from writer.workdir import SessionDir
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from scripts.drills.registry import Result, drill
 from scripts.drills.stage import SLOW, Stage
+from writer.leftovers import sessions
+from writer.resume import read_episode
 
 
 @contextmanager
@@ -77,6 +81,38 @@ def disk_full_hard(stage: Stage) -> Result:
             stage.expect("Traceback" not in output, f"a traceback:\n{output}")
         filler.unlink()
         return stage.judge(roots=[disk / "ds"])
+
+
+@drill("disk-full-at-verdict", may_lose="frames of the next episode, which the disk does not take; it names them")
+def disk_full_at_verdict(stage: Stage) -> Result:
+    """The disk fills in the reset phase; the verdict is the first write that it refuses, and the episode is kept."""
+    with small_disk(stage, 700) as disk:
+        flags = ("--writer.min_free_gb=0", "--dataset.reset_time_s=10")
+        with stage.record(*flags, episodes=2, root=disk / "ds") as run:
+            run.process.wait_for("state: reset phase")
+            frames = _ended_with(disk / "ds")
+            filler = _fill(disk, 0)
+            code = run.process.finish(150)
+            run.process.drain(60)
+            output = run.process.output
+            stage.expect(code == 1, f"the recorder ended with {code}, expected 1:\n{output}")
+            stage.expect("No space left" in output, f"nothing was said:\n{output}")
+            stage.expect("Traceback" not in output, f"a traceback:\n{output}")
+        filler.unlink()
+        result = stage.judge(roots=[disk / "ds"])
+        return replace(result, passed=result.passed and result.durable >= frames)
+
+
+def _ended_with(root: Path, limit_s: float = 60) -> int:
+    """Wait until the end of the session's first episode is on the disk; its frames."""
+    deadline_s = time.monotonic() + limit_s
+    while time.monotonic() < deadline_s:
+        for session in sessions(root):
+            joined = read_episode(session, 0, "recording")
+            if joined is not None and joined.ended is not None:
+                return joined.ended.frames
+        time.sleep(0.1)
+    raise TimeoutError(f"the first episode beside {root} did not end within {limit_s:g} s")
 
 
 @drill("disk-full-while-committing")
