@@ -11,6 +11,8 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from control.errors import SourceError
+
 # Times are CLOCK_MONOTONIC in nanoseconds.
 TICK_DTYPE = np.dtype(
     [("episode", "i8"), ("scheduled_ns", "i8"), ("started_ns", "i8"), ("action_sent_ns", "i8"), ("missed_slots", "i8")]
@@ -40,9 +42,13 @@ class TickTrace:
         """Note the tick of a published row, a zero-dimensional record with the loop's telemetry.
 
         Raises:
-            IndexError: more ticks than there is room for.
+            SourceError: more ticks than there is room for.
         """
         count = int(self._count[0])
+        if count == len(self._ticks):
+            raise SourceError(
+                f"the load has taken {count} ticks, more than it was to; episodes were aborted, see the lines above"
+            )
         self._ticks[count] = (
             episode,
             row["onbeat.scheduled_ns"][0],

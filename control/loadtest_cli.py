@@ -78,7 +78,8 @@ def _record(
             raise OnbeatError("the null sink ended before it listened")
     recording = as_recording(config, plan, root=root, address=address)
     settings = supervisor_settings(recording, datetime.now())
-    trace = TickTrace.create(plan.ticks)
+    # An episode that is aborted is taken again.
+    trace = TickTrace.create(2 * plan.ticks)
     process, link = spawn(
         "control.load_process",
         {

@@ -11,6 +11,7 @@ import pytest
 
 from control.clock import FakeClock
 from control.envs import frame_code
+from control.errors import SourceError
 from control.load_frames import ReplayedFrames, SyntheticFrames
 from control.load_pictures import PICTURES, forth_and_back, render
 from control.load_source import LoadSource
@@ -73,7 +74,7 @@ def test_another_process_reads_the_trace():
     other = TickTrace(os.dup(trace.fd))
     assert other.ticks()[["episode", "started_ns"]].tolist() == [(4, 99)]
     trace.append(4, row)
-    with pytest.raises(IndexError):
+    with pytest.raises(SourceError, match="the load has taken 2 ticks, more than it was to"):
         trace.append(4, row)
 
 
