@@ -20,7 +20,7 @@ def committer_killed_at_every_step(stage: Stage) -> Result:
     marks.mkdir()
     fault = {"ONBEAT_DRILL": json.dumps({"kill_at_steps": str(marks)})}
     with stage.record(episodes=2, fault=fault) as run:
-        code = run.process.finish(500)
+        code = run.process.finish(1200)
         run.process.drain(30)
         stage.expect(code == 0, f"the recorder ended with {code}:\n{run.process.output}")
     # A task that is new to the dataset has a step of its own.
