@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import textwrap
 from pathlib import Path
 
@@ -32,13 +34,13 @@ def test_publisher_and_writer_stay_at_normal_priority_and_off_the_loops_processo
     # The codec is the one that makes whatever opens it real-time.
     flags = (
         "--teleop.type=none",
-        "--dataset.episode_time_s=6",
-        "--dataset.num_episodes=2",
+        "--dataset.episode_time_s=3",
+        "--dataset.num_episodes=30",
         "--dataset.rgb_encoder.vcodec=libsvtav1",
         f"--timing.cpu={CPUS[-1]}",
     )
     with run.record(root, tmp_path, *flags) as process:
-        process.wait_for(r"state: recording .*\(take 1\)")
+        # However long that takes: the loop goes on until it is told to stop.
         process.wait_for(r"take 0: committed as episode 0")
         control = process.pid_of("control.process")
         others = {
@@ -50,8 +52,11 @@ def test_publisher_and_writer_stay_at_normal_priority_and_off_the_loops_processo
         assert all(policy(thread) == os.SCHED_OTHER for thread in threads_of(control) if thread != control)
         for module, pid in others.items():
             for thread in threads_of(pid):
-                assert policy(thread) == os.SCHED_OTHER, module
-                assert os.sched_getaffinity(thread) == set(CPUS[:-1]), module
+                # An encoder's threads end with its episode, also between two looks.
+                with contextlib.suppress(ProcessLookupError):
+                    assert policy(thread) == os.SCHED_OTHER, module
+                    assert os.sched_getaffinity(thread) == set(CPUS[:-1]), module
+        os.kill(process.pid, signal.SIGINT)
         assert process.finish() == 0, process.output
     flags_held = set(outcome.telemetry(root, 0)["loop_flags"].ravel().tolist())
     assert len(flags_held) == 1
