@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import threading
 import time
 from collections.abc import Iterator
@@ -21,15 +20,6 @@ pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FPS = 10
 REFUSED = r"not calibrated.*run lerobot-calibrate with the same --teleop\.\* flags first"
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a pseudo-terminal: what the person holds, and the command's standard input."""
-    person, command = pty.openpty()
-    yield person, command
-    os.close(person)
-    os.close(command)
 
 
 @pytest.fixture

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import onbeat_process as run
 import outcome
-import pytest
 
 LONG = ("--teleop.type=none", "--dataset.episode_time_s=60", "--env.kwargs={width: 64, height: 48, max_episode_s: 100}")
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a pseudo-terminal: what the person holds, and the command's standard input."""
-    person, command = pty.openpty()
-    yield person, command
-    os.close(person)
-    os.close(command)
 
 
 def frames_of(process: run.OnbeatProcess, take: int, at_least: int) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import arm_session
@@ -21,15 +19,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.serial, pytest.mark.slow, pyte
 
 FPS, WIDTH, HEIGHT = 20, 128, 96
 HANDOVER_S = 0.5
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a pseudo-terminal: what the person holds, and the command's standard input."""
-    person, command = pty.openpty()
-    yield person, command
-    os.close(person)
-    os.close(command)
 
 
 def test_a_policy_moves_an_arm_and_a_person_takes_over(tmp_path: Path, terminal: tuple[int, int]) -> None:

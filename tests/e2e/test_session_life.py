@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,15 +12,6 @@ import pytest
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 LONG = ("--teleop.type=none", "--dataset.episode_time_s=60", "--env.kwargs={width: 64, height: 48, max_episode_s: 100}")
-
-
-@pytest.fixture
-def terminal() -> Iterator[tuple[int, int]]:
-    """Both ends of a pseudo-terminal: what the person holds, and the command's standard input."""
-    person, command = pty.openpty()
-    yield person, command
-    os.close(person)
-    os.close(command)
 
 
 @pytest.fixture
