@@ -55,7 +55,8 @@ def fuzz(stage: Stage) -> Result:
 def soak(stage: Stage) -> Result:
     """Half an hour of episodes; memory stays flat."""
     with remote_writer(stage) as far, stage.record(*far.flags, SLOW, episodes=280, local=False) as run:
-        run.tap.wait_frames(1, 5)
+        # Before its first commits are over, the committer has not even imported all that it needs.
+        run.process.wait_for(r"take 3: committed", 120)
         near = {"control": "control.process", "publisher": "transport.publisher"}
         distant = {"ingest": "writer.ingest", "committer": "writer.committer"}
         _watch(
