@@ -70,7 +70,7 @@ $(READY): requirements.lock pyproject.toml
 
 # Writes requirements.lock anew from pyproject.toml, without the address of any index.
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --generate-hashes \
 		--no-annotate --no-header --all-extras pyproject.toml --output-file requirements.lock
 
 clean:

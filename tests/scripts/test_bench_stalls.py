@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +16,8 @@ from hypothesis import strategies as st
 from control.load_figures import spreads_ns
 from control.load_trace import TICK_DTYPE
 from scripts.bench_kit.stalls import Stalls, disturbed, undisturbed, watched
+
+ROOT = Path(__file__).parents[2]
 
 MS = 1_000_000
 FPS = 100
@@ -91,3 +97,24 @@ def test_the_watches_end_and_tell_spans_in_order_of_time():
     with watched(frozenset()) as nothing:
         pass
     assert nothing.spans.shape == (0, 2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="watching for stalls needs real-time priority, which root has")
+def test_a_watch_does_not_outlive_a_bench_that_is_killed(tmp_path):
+    cpu = min(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "scripts.bench_kit.run_stalls", f"{cpu}", f"{tmp_path / 'found.npy'}"]
+    starts = f"import subprocess, time; p = subprocess.Popen({command!r}); print(p.pid, flush=True); time.sleep(600)"
+    bench = subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert bench.stdout is not None
+        # Two processes write here; either may be first.
+        pid, word = sorted(bench.stdout.readline() for _ in range(2))
+        assert word == "watching\n"
+        watch = os.pidfd_open(int(pid))
+    finally:
+        bench.kill()
+        bench.wait()
+    ended, _, _ = select.select([watch], [], [], 20)
+    os.close(watch)
+    bench.stdout.close()
+    assert ended
