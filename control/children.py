@@ -16,7 +16,7 @@ from control.summary import Summary
 from control.supervisor_settings import SupervisorSettings
 from transport.errors import OnbeatError
 from transport.keys import load_recorder
-from transport.link import Link, spawn
+from transport.link import Link, read_only, spawn
 from transport.sockets import keys_to_wire
 
 _LOCAL_WRITER = "writer.local"
@@ -42,12 +42,13 @@ class Children:
         self._keys = None if settings.writer_keys is None else keys_to_wire(load_recorder(Path(settings.writer_keys)))
         self._own_pidfd = os.pidfd_open(os.getpid())
 
-    def writer(self, take: Callable[[dict[str, Any]], None]) -> Child:
-        """A writer on this machine."""
+    def writer(self, take: Callable[[dict[str, Any]], None], ring_fd: int) -> Child:
+        """A writer on this machine, which reads pictures out of the log ring."""
+        ring_fd = read_only(ring_fd)
 
         # Not told to die with us: it finishes what is in the ring when we are killed.
         def start() -> tuple[subprocess.Popen[bytes], Link]:
-            return spawn(_LOCAL_WRITER, {"address": self._address}, [self._own_pidfd])
+            return spawn(_LOCAL_WRITER, {"address": self._address}, [self._own_pidfd, ring_fd])
 
         return Child("writer", start, take, _WRITER_END_S)
 
@@ -86,6 +87,7 @@ class Children:
                 "spill": {"dir": settings.spill_dir, "max_bytes": settings.spill_max_bytes},
                 "give_up_s": settings.give_up_s,
                 "keys": self._keys,
+                "lends": settings.writer_address is None,
                 "measure_link": settings.writer_address is not None and not news.welcome,
             }
             return spawn("transport.publisher", config, [*fds, self._control_pidfd, self._own_pidfd])

@@ -94,9 +94,10 @@ class NullSink:
         elif self._fetcher is None or peer != self._peer:
             return  # of an earlier connection
         elif isinstance(message, msg.Data):
-            if self._fetcher.accept(message, parts):
-                self._fetcher.consumed(sum(part.nbytes for part in parts))
-                self._take(message, parts)
+            record = self._fetcher.accept(message, parts)
+            if record is not None:
+                self._fetcher.consumed(sum(part.nbytes for part in record))
+                self._take(message, record)
         elif isinstance(message, msg.Gap):
             self._fetcher.gap(message)
         elif isinstance(message, msg.Probe):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from control.preview_settings import PreviewSettings
 from control.ready import Ready
-from transport.link import spawn
+from transport.link import read_only, spawn
 
 _END_S = 5.0
 
@@ -31,7 +31,7 @@ class Preview:
     ) -> None:
         self._settings, self._note, self._warn = settings, note, warn
         self._why = ""
-        read_fd = os.open(f"/proc/self/fd/{ring_fd}", os.O_RDONLY | os.O_CLOEXEC)
+        read_fd = read_only(ring_fd)
         first = {
             "schema": ready.schema,
             "fps": ready.fps,

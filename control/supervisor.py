@@ -73,8 +73,6 @@ class Supervisor:
         if self._settings.others_cpus is not None:
             # Every child and every thread of theirs is made here and stays there.
             os.sched_setaffinity(0, self._settings.others_cpus)
-        if self._settings.writer_address is None:
-            self._children.append(self._start.writer(self._on_writer))
         try:
             ready, news = self._prepare()
             self._warden = self._make_warden()
@@ -108,6 +106,8 @@ class Supervisor:
             self._control, self._display, self._start_guardian, self._look_after_guardian
         )
         self._board = Board(board_fd)
+        if settings.writer_address is None:
+            self._children.append(self._start.writer(self._on_writer, ring_fd))
         self._display.protections(ready.protections)
         if settings.spill_warning:
             self._display.warn(settings.spill_warning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Buffer, Sequence
+from typing import Protocol
 
 from transport.checksum import crc32
 from transport.messages import Data, Fetch, Gap, Head
@@ -18,6 +19,12 @@ from transport.wire import part_sizes
 _KINDS = frozenset(RecordKind)
 
 
+class Lent(Protocol):
+    """Where a publisher may leave pictures, as `LentPictures`."""
+
+    def copy(self, seq: int) -> Sequence[Buffer] | None: ...
+
+
 class Fetcher:
     """The receiving half of FETCH.
 
@@ -26,10 +33,18 @@ class Fetcher:
         durable_seq: the newest record that is safe; fetching starts behind it.
         window_bytes: how much may be under way or waiting for the encoders.
         waiting_bytes: how much of an earlier connection still waits for them.
+        lent: the log ring, if the publisher may leave pictures there.
     """
 
     def __init__(
-        self, epoch: int, durable_seq: int, schema: Schema, window_bytes: int, *, waiting_bytes: int = 0
+        self,
+        epoch: int,
+        durable_seq: int,
+        schema: Schema,
+        window_bytes: int,
+        *,
+        waiting_bytes: int = 0,
+        lent: Lent | None = None,
     ) -> None:
         self.epoch = epoch
         self.next_seq = durable_seq + 1
@@ -39,23 +54,31 @@ class Fetcher:
         self._window_bytes = window_bytes
         self.waiting_bytes = waiting_bytes
         self._frame_sizes = part_sizes(schema)
+        self._lent = lent
 
     @property
     def received_seq(self) -> int:
         return self.next_seq - 1
 
-    def accept(self, header: Data, parts: Sequence[Buffer]) -> bool:
-        """Whether this is the next record, whole; if so it counts as received."""
+    def accept(self, header: Data, parts: Sequence[Buffer]) -> list[memoryview] | None:
+        """The parts of the next record, if that is what this is and it is whole; then it counts as received."""
         self.head_seq = max(self.head_seq, header.head_seq) if header.epoch == self.epoch else self.head_seq
         reason = self._objection(header, parts)
+        whole = [memoryview(part) for part in parts]
+        if reason is None and len(parts) < self._parts_of(header.kind):
+            pictures = None if self._lent is None else self._lent.copy(header.seq)
+            if pictures is None:
+                reason = "no longer lent"
+            else:
+                whole += [memoryview(picture) for picture in pictures]
         if reason is None:
             self.next_seq += 1
-            self.waiting_bytes += sum(memoryview(part).nbytes for part in parts)
-            return True
+            self.waiting_bytes += sum(part.nbytes for part in whole)
+            return whole
         self.refused[reason] += 1
-        if reason in ("missing", "damaged", "wrong size", "unknown kind"):
+        if reason in ("missing", "damaged", "wrong size", "unknown kind", "no longer lent"):
             self._generation += 1
-        return False
+        return None
 
     def gap(self, message: Gap) -> bool:
         """Take a GAP; False if it is not about the record that is next."""
@@ -93,6 +116,9 @@ class Fetcher:
         room = max(self._window_bytes - self.waiting_bytes - unwritten_bytes, 0)
         return Fetch(self.epoch, self._generation, self.next_seq, room, durable_seq)
 
+    def _parts_of(self, kind: int) -> int:
+        return len(self._frame_sizes) if kind == RecordKind.FRAME else 1
+
     def _objection(self, header: Data, parts: Sequence[Buffer]) -> str | None:
         if header.epoch != self.epoch:
             return "other epoch"
@@ -106,7 +132,8 @@ class Fetcher:
             return "unknown kind"
         sizes = [memoryview(part).nbytes for part in parts]
         if header.kind == RecordKind.FRAME:
-            if sizes != self._frame_sizes or len(header.crcs) != len(sizes):
+            wanted = self._frame_sizes[:1] if self._lent is not None and len(sizes) == 1 else self._frame_sizes
+            if sizes != wanted or len(header.crcs) != len(sizes):
                 return "wrong size"
         elif len(sizes) != 1 or sizes[0] > MAX_EVENT_BYTES or len(header.crcs) != 1:
             return "wrong size"

@@ -16,7 +16,7 @@ from transport.outbox import InFlight
 from transport.records import EndReason, EpisodeEnded, Judgement, RecordKind, SessionEnded, Verdict
 from transport.ring import LogRing
 from transport.spill import Batch, Spill
-from transport.wire import Part, parts_of
+from transport.wire import Part, part_sizes, parts_of, row_of
 
 # Parts of the ring: above the first, records are spilled until the second is reached. The loop lets an episode begin
 # up to half of the ring (control/loop.py).
@@ -29,7 +29,13 @@ _RETRY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class HeldRecord:
-    """A record as it goes out. `in_ring`: its parts are views into the ring."""
+    """A record as it goes out.
+
+    Attributes:
+        in_ring: its parts are views into the ring.
+        lent: its pictures are not among its parts; the writer copies them out of the ring.
+        nbytes: of the whole record, as the writer counts it.
+    """
 
     kind: RecordKind
     seq: int
@@ -38,14 +44,21 @@ class HeldRecord:
     parts: Sequence[Part]
     crcs: tuple[int, ...]
     in_ring: bool
+    lent: bool
+    nbytes: int
 
 
 class HeldLog:
-    """See the module's text; the publisher's view of ring and spill."""
+    """See the module's text; the publisher's view of ring and spill.
 
-    def __init__(self, ring: LogRing, spill: Spill) -> None:
+    Args:
+        lends: whether the writer can read the ring.
+    """
+
+    def __init__(self, ring: LogRing, spill: Spill, *, lends: bool = False) -> None:
         self.reading = InFlight()
-        self._ring, self._spill = ring, spill
+        self._ring, self._spill, self._lends = ring, spill, lends
+        self._frame_bytes = sum(part_sizes(ring.schema))
         self._batch: Batch | None = None
         self._next_try_s = 0.0
         spilled = spill.first_seq <= ring.tail_seq - 1 <= spill.last_seq
@@ -91,7 +104,8 @@ class HeldLog:
         """A record that is held.
 
         Args:
-            verify: check memory of the ring against the CRCs of its first sending; files are checked always.
+            verify: check memory of the ring against the CRCs of its first sending; files are checked always, and
+                what is lent has no CRCs.
 
         Raises:
             LogError: it is not held.
@@ -101,14 +115,19 @@ class HeldLog:
         if self._spill.next_held(seq) == seq:
             spilled = self._spill.read(seq)
             header = spilled.header
+            numbers = header.kind, seq, header.episode_id, header.frame_index
             return HeldRecord(
-                header.kind, seq, header.episode_id, header.frame_index, spilled.parts, header.crcs, in_ring=False
+                *numbers, spilled.parts, header.crcs, in_ring=False, lent=False, nbytes=_nbytes(spilled.parts)
             )
         kind, episode_id, frame_index, slot = self._ring.read(seq)
-        parts, crcs = parts_of(kind, slot, self._ring.schema)
-        if verify and any(crc32(part) != crc for part, crc in zip(parts, crcs, strict=True)):
+        lent = self._lends and kind is RecordKind.FRAME
+        parts, crcs = row_of(slot) if lent else parts_of(kind, slot, self._ring.schema)
+        if verify and not lent and any(crc32(part) != crc for part, crc in zip(parts, crcs, strict=True)):
             raise CodecError(f"record {seq} is damaged in memory")
-        return HeldRecord(kind, seq, episode_id, frame_index, parts, tuple(crcs), in_ring=True)
+        nbytes = self._frame_bytes if lent else _nbytes(parts)
+        return HeldRecord(
+            kind, seq, episode_id, frame_index, parts, tuple(crcs), in_ring=not lent, lent=lent, nbytes=nbytes
+        )
 
     def turn(self, now_s: float, *, leaving: bool = False) -> None:
         """Spill what the ring has no room for, and free what may go.
@@ -164,3 +183,7 @@ class HeldLog:
             return 0
         batch = max(_BATCH_BYTES // ring.slot_bytes, 1)
         return min(last_seq, self.spilled_seq + batch)
+
+
+def _nbytes(parts: Sequence[Part]) -> int:
+    return sum(memoryview(part).nbytes for part in parts)

@@ -22,6 +22,7 @@ from transport import messages as msg
 from transport.connection import Connection
 from transport.errors import OnbeatError
 from transport.held_log import HeldLog
+from transport.lent_pictures import can_be_lent
 from transport.link import Link, child_link
 from transport.link_probe import LinkProbe
 from transport.ring import LogRing
@@ -50,7 +51,7 @@ class Publisher:
         self._poller = zmq.Poller()
         for fd in fds.values():
             self._poller.register(fd, zmq.POLLIN)
-        self._log = HeldLog(ring, spill)
+        self._log = HeldLog(ring, spill, lends=bool(config.get("lends")) and can_be_lent(ring.schema))
         self._notices: deque[dict[str, Any]] = deque()
         self._connection = Connection(ring, config, self._poller, link.offer)
         self._sender = Sender(ring, self._log, self._connection, self._notices.append)

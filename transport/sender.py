@@ -9,6 +9,7 @@ from transport import messages as msg
 from transport.connection import Connection
 from transport.errors import CodecError
 from transport.held_log import HeldLog
+from transport.lent_pictures import Loan
 from transport.outbox import InFlight
 from transport.ring import LogRing
 
@@ -58,7 +59,6 @@ class Sender:
                 if not self._skip(seq, seq, str(error)):
                     return _LINK_POLL_MS
                 continue
-            nbytes = sum(memoryview(part).nbytes for part in record.parts)
             header = msg.Data(
                 outbox.epoch, outbox.generation, seq, record.kind, record.episode_id, record.frame_index,
                 self._ring.head_seq, record.crcs,
@@ -66,10 +66,13 @@ class Sender:
             sending = self._connection.send_record(header, record.parts)
             if sending is None:
                 return _LINK_POLL_MS
-            (log.reading if record.in_ring else self._copies).add(seq, sending, nbytes)
+            if record.lent:  # which takes nothing of the link
+                log.reading.add(seq, Loan(outbox, seq))
+            else:
+                (log.reading if record.in_ring else self._copies).add(seq, sending, record.nbytes)
+                turn_bytes += record.nbytes
             self._highest_sent = max(self._highest_sent, seq)
-            outbox.sent(nbytes)
-            turn_bytes += nbytes
+            outbox.sent(record.nbytes)
         return IDLE_POLL_MS
 
     def _link_is_full(self) -> bool:

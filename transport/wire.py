@@ -16,6 +16,12 @@ from transport.schema import Kind, Schema, Stream
 Part = bytes | memoryview | NDArray[Any]
 
 
+def row_of(slot: Slot) -> tuple[list[Part], Sequence[int]]:
+    """A frame without its pictures, as `parts_of` gives the whole."""
+    row = slot.row.tobytes()
+    return [row], [crc32(row)]
+
+
 def parts_of(kind: RecordKind, slot: Slot, schema: Schema) -> tuple[list[Part], Sequence[int]]:
     """The parts of a record and the CRC of each. Pictures that need no conversion are views into the slot."""
     if kind is not RecordKind.FRAME:

@@ -17,6 +17,7 @@ import zmq
 
 from transport import messages as msg
 from transport.errors import CodecError, OnbeatError, UsageError
+from transport.lent_pictures import lent_pictures
 from transport.link import Link, child_link
 from writer import handshake, limits
 from writer.admission import Admission, Answer, Candidate
@@ -36,11 +37,18 @@ _EMPTY_VACANT_S = 2.0
 
 
 class Ingest:
-    """Serves one session at a time; see the module's text."""
+    """Serves one session at a time; see the module's text.
 
-    def __init__(self, config: dict[str, Any], link: Link, ready_fd: int, done_fd: int) -> None:
+    Args:
+        ready_fd, done_fd: the two bells, which the committer shares.
+        ring_fd: the log ring of a recorder on this machine, to read; None for a writer of its own.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], link: Link, ready_fd: int, done_fd: int, ring_fd: int | None = None
+    ) -> None:
         self._link = link
-        self._ready_fd, self._done_fd = ready_fd, done_fd
+        self._ready_fd, self._done_fd, self._ring_fd = ready_fd, done_fd, ring_fd
         self._base = None if config["base"] is None else Path(config["base"])
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._refusals = Refusals()
@@ -215,7 +223,10 @@ class Ingest:
         self._link.send({"closed": True})
 
     def _opened(self, session: Session) -> OpenSession:
-        opened = OpenSession(session, self._refusals, self._wake, self._tell_committer, self._log)
+        lent = None
+        if self._ring_fd is not None:
+            lent = lent_pictures(self._ring_fd, session.schema, session.session_id)
+        opened = OpenSession(session, self._refusals, self._wake, self._tell_committer, self._log, lent=lent)
         self._tell_committer()
         return opened
 
@@ -270,11 +281,11 @@ def _ring_bell(fd: int) -> None:
 
 
 def main() -> None:
-    """Entry of the process; its link's first message has `address`, `base`, `session`, limits and two eventfds."""
-    link, config, (ready_fd, done_fd) = child_link()
+    """Entry of the process; its link's first message has `address`, `base`, `session`, limits, and `Ingest`'s fds."""
+    link, config, fds = child_link()
     give_up_realtime()
     try:
-        Ingest(config, link, ready_fd, done_fd).run()
+        Ingest(config, link, *fds).run()
     except OnbeatError as error:
         link.send({"failed": str(error), "exit_code": error.exit_code})
         raise SystemExit(error.exit_code) from error

@@ -41,9 +41,10 @@ def default_memory_bytes() -> int:
 
 
 def used_bytes() -> int:
-    """Resident memory of this process."""
+    """Resident memory of this process, without what it shares: the log ring is the recorder's."""
     with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        _, resident, shared, *_ = map(int, file.read().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
 def share_memory() -> None:

@@ -8,8 +8,8 @@ from writer.parent import WriterParent
 
 
 def main() -> int:
-    """Entry of the process; its link's first message has `address` and the supervisor's pidfd."""
-    link, config, (supervisor_fd,) = child_link()
+    """Entry of the process; its link's first message has `address`, the supervisor's pidfd and the log ring."""
+    link, config, (supervisor_fd, ring_fd) = child_link()
 
     def log(text: str) -> None:
         link.offer({"log": text})
@@ -20,6 +20,7 @@ def main() -> int:
         once=True,
         supervisor_fd=supervisor_fd,
         log=log,
+        ring_fd=ring_fd,
     )
     try:
         parent.run()

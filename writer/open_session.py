@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from transport import messages as msg
 from transport.errors import CodecError, OnbeatError
 from transport.fetcher import Fetcher
+from transport.lent_pictures import LentPictures
 from transport.records import (
     EndReason,
     EpisodeBegan,
@@ -35,7 +36,7 @@ from writer.upload_note import read_note
 
 WINDOW_BYTES = 96 << 20
 # What becomes of these is part of every reconnection; the rest is worth a line.
-_ORDINARY = frozenset(["other epoch", "older request", "repeated", "stale gap"])
+_ORDINARY = frozenset(["other epoch", "older request", "repeated", "stale gap", "no longer lent"])
 
 
 class OpenSession:
@@ -45,6 +46,7 @@ class OpenSession:
         wake: called from other threads when there is something to do here.
         tell_committer: called after an episode became ready.
         log: gets a line for people, from another thread.
+        lent: where a recorder on this machine may leave pictures.
 
     Raises:
         OnbeatError: the journals contradict each other.
@@ -58,6 +60,8 @@ class OpenSession:
         wake: Callable[[], None],
         tell_committer: Callable[[], None],
         log: Callable[[str], object] = say,
+        *,
+        lent: LentPictures | None = None,
     ) -> None:
         folder = session.folder
         state = standing(folder)
@@ -66,7 +70,7 @@ class OpenSession:
         self.peer: bytes | None = None
         self.connection: int | None = None
         self.last_word_s = time.monotonic()
-        self._refusals = refusals
+        self._refusals, self._lent = refusals, lent
         self._fetcher: Fetcher | None = None
         self._probed_bytes = 0
         self._consumed: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -116,7 +120,9 @@ class OpenSession:
         received_seq, waiting_bytes = self._journal.durable_seq, 0
         if self._fetcher is not None:
             received_seq, waiting_bytes = self._fetcher.received_seq, self._fetcher.waiting_bytes
-        self._fetcher = Fetcher(epoch, received_seq, self.session.schema, WINDOW_BYTES, waiting_bytes=waiting_bytes)
+        self._fetcher = Fetcher(
+            epoch, received_seq, self.session.schema, WINDOW_BYTES, waiting_bytes=waiting_bytes, lent=self._lent
+        )
         self.peer, self.connection = peer, connection
         self.last_word_s = time.monotonic()
         self._probed_bytes = 0
@@ -225,8 +231,11 @@ class OpenSession:
             # The recorder stops by itself before; whoever does not must not fill the memory.
             fetcher.refused["not asked for"] += 1
             return
-        if not fetcher.accept(data, parts):
-            return
+        record = fetcher.accept(data, parts)
+        if record is not None:
+            self._take(data, record)
+
+    def _take(self, data: msg.Data, parts: list[memoryview]) -> None:
         waiting = [part.nbytes for part in parts]
         try:
             if data.kind == RecordKind.FRAME:

@@ -85,6 +85,7 @@ class WriterParent:
         keys: the folder of the writer's keys; None lets in whoever reaches the address.
         memory_bytes: resident memory at which ingest starts again; None for half of the machine's.
         may_upload: whether recorders may have datasets uploaded with this machine's login to the Hub.
+        ring_fd: the log ring of a recorder on this machine, to read.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class WriterParent:
         keys: Path | None = None,
         memory_bytes: int | None = None,
         may_upload: bool = True,
+        ring_fd: int | None = None,
     ) -> None:
         self._address, self._base, self._once, self._log = address, base, once, log
         self._supervisor_fd = supervisor_fd
@@ -107,7 +109,7 @@ class WriterParent:
             "may_upload": may_upload,
         }
         bells = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2)]
-        self._ingest = _Child("writer.ingest", bells)
+        self._ingest = _Child("writer.ingest", bells if ring_fd is None else [*bells, ring_fd])
         self._committer = _Child("writer.committer", bells, _COMMITTER_NICENESS)
         self._lock: RootLock | None = None
         self._opened: dict[str, Any] | None = None

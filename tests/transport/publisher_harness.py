@@ -20,6 +20,7 @@ from wire_strategies import small_schema
 from transport import messages as msg
 from transport.dataset_spec import DatasetSpec
 from transport.fetcher import Fetcher
+from transport.lent_pictures import LentPictures
 from transport.link import Link, spawn
 from transport.records import RecordKind
 from transport.ring import LogRing
@@ -32,8 +33,10 @@ LIMIT_S = 30
 class Writer:
     """Plays the writer: takes the session, fetches everything, keeps what it got."""
 
-    def __init__(self, address: str, ring: LogRing) -> None:
+    def __init__(self, address: str, ring: LogRing, *, lends: bool) -> None:
         self._schema = ring.schema
+        self._lent = LentPictures(LogRing.attach(ring.fd, ring.schema, read_only=True)) if lends else None
+        self.lent_frames = 0
         self._context = zmq.Context()
         self._socket = writer_socket(self._context)
         self._socket.bind(address)
@@ -66,14 +69,18 @@ class Writer:
                     self._send(msg.Refused(message.epoch, refuse))
                     continue
                 received = max(self.got, default=0) if not self.gaps else self._fetcher.received_seq
-                self._fetcher = Fetcher(message.epoch, max(received, self.durable_seq), self._schema, window_bytes)
+                self._fetcher = Fetcher(
+                    message.epoch, max(received, self.durable_seq), self._schema, window_bytes, lent=self._lent
+                )
                 self._send(msg.Welcome(message.epoch, self.durable_seq, "/dataset"))
             elif peer != self._peer or self._fetcher is None:
                 continue
             elif isinstance(message, msg.Data):
-                if self._fetcher.accept(message, parts):
-                    self.got[message.seq] = (message, parts)
-                    self._fetcher.consumed(sum(map(len, parts)))
+                record = self._fetcher.accept(message, parts)
+                if record is not None:
+                    self.got[message.seq] = (message, [bytes(part) for part in record])
+                    self._fetcher.consumed(sum(part.nbytes for part in record))
+                    self.lent_frames += len(record) > len(parts)
             elif isinstance(message, msg.Gap):
                 if self._fetcher.gap(message):
                     self.gaps.append(message)
@@ -201,8 +208,13 @@ def bench(
     max_bytes: int = 1 << 30,
     give_up_s: float = 120.0,
     schema: Schema | None = None,
+    lends: bool = False,
 ) -> Iterator[Bench]:
-    """A ring of `frames` frames of `size` x `size` pixels, and a publisher that was not started yet."""
+    """A ring of `frames` frames of `size` x `size` pixels, and a publisher that was not started yet.
+
+    Args:
+        lends: the writer reads pictures out of the ring.
+    """
     ring = LogRing.create(schema or small_schema(height=size, width=size), seconds=frames, fps=1)
     address = f"ipc://@onbeat-test-{os.getpid()}-{time.monotonic_ns()}"
     config = {
@@ -212,6 +224,7 @@ def bench(
         "owner": "the test",
         "spill": {"dir": str(folder), "max_bytes": max_bytes},
         "give_up_s": give_up_s,
+        "lends": lends,
     }
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     standins = [subprocess.Popen(["sleep", "300"]) for _ in range(2)]
@@ -230,7 +243,7 @@ def bench(
 
 @contextmanager
 def writer_of(bench: Bench) -> Iterator[Writer]:
-    writer = Writer(bench.address, bench.ring)
+    writer = Writer(bench.address, bench.ring, lends=bench.config["lends"])
     try:
         yield writer
     finally:

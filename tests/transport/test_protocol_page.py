@@ -58,7 +58,7 @@ def test_records() -> None:
 def test_reasons_for_dropping_are_those_that_are_counted() -> None:
     table = rows(PAGE.split("## FETCH: order")[1].split("\n\n")[2])
     source = Path(Fetcher.accept.__code__.co_filename).read_text(encoding="utf-8")
-    counted = set(re.findall(r'(?:return|refused\[)\s*"([a-z ]+)"', source))
+    counted = set(re.findall(r'(?:return|reason =|refused\[)\s*"([a-z ]+)"', source))
     assert {row[1] for row in table} == counted
     again = re.search(r"if reason in \(([^)]*)\)", source)
     assert again is not None

@@ -31,8 +31,9 @@ def left_records(bench: harness.Bench) -> list[SpilledRecord]:
     return records
 
 
-def test_a_writer_away_for_many_rings_gets_every_record_and_the_disk_back(tmp_path: Path) -> None:
-    with harness.bench(tmp_path) as bench:
+@pytest.mark.parametrize("lends", [False, True], ids=["socket", "lent"])
+def test_a_writer_away_for_many_rings_gets_every_record_and_the_disk_back(tmp_path: Path, lends: bool) -> None:
+    with harness.bench(tmp_path, lends=lends) as bench:
         bench.start()
         bench.publish(400)
         bench.until(lambda: bench.status.get("spill_records", 0) > 300)
@@ -51,8 +52,9 @@ def test_a_writer_away_for_many_rings_gets_every_record_and_the_disk_back(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_killed_again_and_again_while_spilling_it_loses_nothing(tmp_path: Path) -> None:
-    with harness.bench(tmp_path) as bench:
+@pytest.mark.parametrize("lends", [False, True], ids=["socket", "lent"])
+def test_killed_again_and_again_while_spilling_it_loses_nothing(tmp_path: Path, lends: bool) -> None:
+    with harness.bench(tmp_path, lends=lends) as bench:
         for _ in range(4):
             bench.start()
             bench.publish(60)
@@ -71,10 +73,11 @@ def test_killed_again_and_again_while_spilling_it_loses_nothing(tmp_path: Path) 
             assert writer.gaps == []
 
 
-def test_a_writer_that_stops_reading_does_not_keep_the_ring(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lends", [False, True], ids=["socket", "lent"])
+def test_a_writer_that_stops_reading_does_not_keep_the_ring(tmp_path: Path, lends: bool) -> None:
     """Its socket stays open and full, so libzmq holds the ring's oldest slots until the connection is given up."""
     # 120 kB a picture: pyzmq copies what is below 64 kB. The writer's socket takes 256 messages before it is full.
-    with harness.bench(tmp_path, frames=40, size=200) as bench, harness.writer_of(bench) as writer:
+    with harness.bench(tmp_path, frames=40, size=200, lends=lends) as bench, harness.writer_of(bench) as writer:
         bench.start()
         bench.until(lambda: writer.hellos == 1, writer, window_bytes=1 << 28)
         bench.publish(10)
@@ -127,8 +130,9 @@ def test_a_record_damaged_on_disk_is_a_gap_of_exactly_that_record(tmp_path: Path
             assert f"records {gap.first_seq} to {gap.first_seq} of the log are lost" in told
 
 
-def test_a_writer_whose_journal_went_back_behind_what_is_held_gets_a_named_gap(tmp_path: Path) -> None:
-    with harness.bench(tmp_path) as bench:
+@pytest.mark.parametrize("lends", [False, True], ids=["socket", "lent"])
+def test_a_writer_whose_journal_went_back_behind_what_is_held_gets_a_named_gap(tmp_path: Path, lends: bool) -> None:
+    with harness.bench(tmp_path, lends=lends) as bench:
         bench.start()
         with harness.writer_of(bench) as writer:
             bench.publish(30, writer)
