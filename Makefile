@@ -2,7 +2,7 @@
 #   make record    build .venv, install, record 3 episodes of the built-in environment
 #   make test      install, then lint, types, import rules and tests
 #   make acceptance  the long proofs beside stock LeRobot
-#   make drills    kill, cut, fill and fuzz a recording in 45 ways and count what is lost
+#   make drills    kill, cut, fill and fuzz a recording in 47 ways and count what is lost
 # Flags for any: make record ARGS="--dataset.num_episodes=2"   make test ARGS="-k codec"
 
 # The first interpreter that is new enough; `make PYTHON=/path/to/python3.13 test` chooses another.
@@ -39,7 +39,7 @@ lint: $(READY)
 drills: $(READY)
 	$(BIN)/python -m scripts.drills $(ARGS)
 
-# Eighty minutes; ARGS=--quick takes about eight. The others: an emulated arm with and without cameras and beside stock,
+# Eighty minutes; ARGS=--quick takes about five. The others: an emulated arm with and without cameras and beside stock,
 # what the journal costs, what the loop adds to a copy, and what small parts cost.
 bench: $(READY)
 	$(BIN)/python -m scripts.bench $(ARGS)

@@ -24,10 +24,14 @@ _MAPS = frozenset(["extra_options", "hold", "rename_map"])
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """The command line with the file's flags; as it is without such a file."""
+    """The command line with the file's flags; as it is without such a file.
+
+    Raises:
+        UsageError: `--config_path` names no file with a map in it.
+    """
     path = _given(argv)
-    content = None if path is None else _read(path)
-    if path is None or content is None or not isinstance(content.get("robot"), Mapping):
+    content = {} if path is None else _read(path)
+    if path is None or not isinstance(content.get("robot"), Mapping):
         return list(argv)
     others = {name: value for name, value in content.items() if name not in _SECTIONS}
     return [f"{_DEVICES}={path.absolute()}", *_flags(others, "--"), *_without(argv, _GIVEN)]
@@ -37,14 +41,12 @@ def devices(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The file's robot and teleop, if the flags of robot and teleoperator lead to one, and the other flags.
 
     Raises:
-        UsageError: the file is gone, or no YAML.
+        UsageError: the file is gone, or holds no map.
     """
     path = next((token.partition("=")[2] for token in argv if token.startswith(f"{_DEVICES}=")), None)
     if path is None:
         return {}, list(argv)
     content = _read(Path(path))
-    if content is None:
-        raise UsageError(f"{path} cannot be read as YAML; see --config_path")
     return {name: content[name] for name in _SECTIONS if content.get(name)}, _without(argv, _DEVICES)
 
 
@@ -56,13 +58,21 @@ def _given(argv: Sequence[str]) -> Path | None:
     return None
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
-    """What a file holds; None where it is for somebody else to say what is wrong with it."""
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return content if isinstance(content, Mapping) else None
+    except OSError as error:
+        found = error.strerror
+    except (ValueError, yaml.YAMLError) as error:
+        found = " ".join(str(error).split())
+    else:
+        if isinstance(content, Mapping):
+            return content
+        found = f"{type(content).__name__} found in it"
+    raise UsageError(
+        f"{_GIVEN}={path} cannot be used ({found}); expected a YAML or JSON file of lerobot-record's, of "
+        "gym_manipulator's, or with flags of onbeat's"
+    )
 
 
 def _without(argv: Sequence[str], flag: str) -> list[str]:

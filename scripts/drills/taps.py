@@ -56,8 +56,8 @@ def _board_of(pid: int) -> Path | None:
     except (FileNotFoundError, ProcessLookupError) as error:
         raise AssertionError(f"the control process {pid} ended before it had a board") from error
     for path in found:
-        # A process that starts opens and closes files all the time.
+        # A process that starts opens and closes files all the time; a new board gets its size at once, a moment later.
         with contextlib.suppress(FileNotFoundError):
-            if os.readlink(path).startswith("/memfd:onbeat-board"):
+            if os.readlink(path).startswith("/memfd:onbeat-board") and path.stat().st_size > 0:
                 return path
     return None

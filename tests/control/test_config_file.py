@@ -69,15 +69,31 @@ def test_the_file_and_the_same_flags_are_one_recording(file: Path, apart: bool) 
     assert asdict(by_file.robot)["cameras"]["front"]["width"] == 640
 
 
-def test_what_is_no_such_file_is_left_to_others(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_left_to_others(tmp_path: Path) -> None:
     environment = tmp_path / "env.yaml"
     environment.write_text("env: {id: onbeat/Tabletop-v0}\n")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("robot: [")
-    for path in (environment, broken, tmp_path / "none.yaml"):
-        argv = [f"--config_path={path}", "--dataset.fps=50"]
+    for argv in ([f"--config_path={environment}", "--dataset.fps=50"], ["--dataset.fps=50"]):
         assert config_file.expanded(argv) == argv
-    assert config_file.expanded(["--dataset.fps=50"]) == ["--dataset.fps=50"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "No such file or directory"),
+        (b"robot: [", "while parsing"),
+        (b"- robot", "list found in it"),
+        (b"\xff", "invalid start byte"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, content: bytes | None, found: str) -> None:
+    path = tmp_path / "record.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=found) as caught:
+        config_file.expanded([f"--config_path={path}", "--dataset.fps=50"])
+    assert str(caught.value).startswith(f"--config_path={path} cannot be used (")
+    assert "expected a YAML or JSON file" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_field_that_lerobot_does_not_know_is_refused(file: Path) -> None:
