@@ -63,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("--quick", action="store_true", help="about five minutes: short runs, once, no p99.9, no ladder")
+    parser.add_argument("--quick", action="store_true", help="about five minutes: short runs once, no p99.9, no ladder")
     parser.add_argument("--cores", default="0,1", help="processors for everything measured, as in 0,1 (default: 0,1)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the results (default: out)")
     parser.add_argument("--only", default="", help="loads whose name contains this, or =NAME, alone; or: rest")
