@@ -1,9 +1,10 @@
 """How many frames of which episode control published, in memory that outlives every process of the session.
 
 The log ring goes with its last process; this one page does not (only a reboot takes it), so that `onbeat recover` can
-say exactly what was published and never became durable, when everything was killed at once. Two words a frame, no
-system call. Lies at /dev/shm/onbeat-SESSION and is removed when all of the session is durable. The session's publisher
-keeps a lock on it for as long as it lives: until then, what was published may still become durable.
+say exactly what was published and never became durable, when everything was killed at once: of the newest episode, and
+of those before it whose end may not have been durable yet. One word a frame, no system call. Lies at
+/dev/shm/onbeat-SESSION and is removed when all of the session is durable. The session's publisher keeps a lock on it
+for as long as it lives: until then, what was published may still become durable.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 
 _BYTES = 4096
 _FOLDER = Path("/dev/shm")
-_EPISODE, _FRAMES, _PUBLISHER = 0, 1, 2
+_PUBLISHER = 0
+# From here on, of the newest episodes: number and frames of each.
+_TABLE, _EPISODES = 8, 128
 
 
 class Ledger:
@@ -36,26 +39,27 @@ class Ledger:
             self._words: NDArray[np.int64] = np.frombuffer(mmap.mmap(fd, _BYTES), np.int64)
         finally:
             os.close(fd)
-        self._words[_EPISODE] = -1
+        _table(self._words)[:] = -1
 
     def note(self, episode_id: int, frames: int) -> None:
         """So many frames of this episode are published."""
+        words, at = self._words, _TABLE + episode_id % _EPISODES * 2
         # Frames first go to zero: a reader never sees an old count under a new episode.
-        if self._words[_EPISODE] != episode_id:
-            self._words[_FRAMES] = 0
-            self._words[_EPISODE] = episode_id
-        self._words[_FRAMES] = frames
+        if words[at] != episode_id:
+            words[at + 1] = 0
+            words[at] = episode_id
+        words[at + 1] = frames
 
 
-def published(session_id: str) -> tuple[int, int] | None:
-    """The newest episode's id and its published frames; None when nothing is known of the session here."""
+def published(session_id: str) -> dict[int, int]:
+    """Published frames by the numbers of the newest episodes; empty when nothing is known of the session here."""
     try:
         words = np.frombuffer(_path(session_id).read_bytes(), np.int64)
     except FileNotFoundError:
-        return None
-    if len(words) * 8 != _BYTES or words[_EPISODE] < 0:
-        return None
-    return int(words[_EPISODE]), int(words[_FRAMES])
+        return {}
+    if len(words) * 8 != _BYTES:
+        return {}
+    return {episode_id: frames for episode_id, frames in _table(words).tolist() if episode_id >= 0}
 
 
 def hold(session_id: str) -> int | None:
@@ -97,6 +101,10 @@ def _open(session_id: str) -> int | None:
         return os.open(_path(session_id), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+
+
+def _table(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    return words[_TABLE : _TABLE + 2 * _EPISODES].reshape(_EPISODES, 2)
 
 
 def _path(session_id: str) -> Path:

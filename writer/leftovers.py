@@ -113,10 +113,8 @@ def survey(root: Path) -> list[Leftover]:
 
 def _unseen(session: SessionDir, known: set[int]) -> set[int]:
     """Episodes that must have been: a session counts them from 0."""
-    newest = max(known, default=-1)
     noted = ledger.published(session.session_id)
-    if noted is not None:
-        newest = max(newest, noted[0] if noted[1] else noted[0] - 1)
+    newest = max(known | {episode_id if frames else episode_id - 1 for episode_id, frames in noted.items()}, default=-1)
     return set(range(newest + 1)) - known
 
 
@@ -161,8 +159,8 @@ def _published(
         seen.append(joined.ended.frames)
         known = True
     noted = ledger.published(session.session_id)
-    if noted is not None and noted[0] == episode_id:
-        seen.append(noted[1])
+    if episode_id in noted:
+        seen.append(noted[episode_id])
         known = True
     broken = read_broken_off(session)
     if broken is not None and broken.is_open and broken.episode_id == episode_id:

@@ -215,9 +215,9 @@ def _note_end(session: SessionDir, log: SpilledLog) -> int | None:
     noted = read_broken_off(session)
     if noted is None:
         noted = BrokenOff(log.newest_id, log.open_frames is not None, None)
-        newest = ledger.published(session.session_id)
-        if newest is not None and (newest[0] == log.newest_id or not noted.is_open):
-            # Of an episode after the open one the ledger says nothing about the open one.
-            noted = BrokenOff(log.newest_id, noted.is_open, max(newest[1], log.open_frames or 0))
+        published = ledger.published(session.session_id)
+        if log.newest_id in published or (published and not noted.is_open):
+            frames = max(published.get(log.newest_id, 0), log.open_frames or 0)
+            noted = BrokenOff(log.newest_id, noted.is_open, frames)
         write_broken_off(session, noted)
     return noted.published

@@ -92,9 +92,31 @@ def test_the_ledger_knows_what_was_published_when_all_processes_died(
     try:
         assert recover_cli.main([str(root), "--undecided=keep"]) == 3
         assert "frames 4 to 5" in capsys.readouterr().out
-        assert ledger.published(made.session_id) is None
+        assert ledger.published(made.session_id) == {}
     finally:
         ledger.forget(made.session_id)
+    stock.assert_decodes(root, 1, 4)
+
+
+def test_the_ledger_knows_both_sides_of_an_end_that_was_not_durable_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "ds"
+    made = crashed.session(root)
+    crashed.leave(made, 0, 4, crashed.RECORDING)
+    book = ledger.Ledger(made.session_id)
+    for frames in range(1, 8):
+        book.note(0, frames)
+    book.note(1, 2)
+    try:
+        assert recover_cli.main([str(root), "--undecided=keep"]) == 3
+    finally:
+        ledger.forget(made.session_id)
+    output = capsys.readouterr().out
+    assert "episode 0 of session 01234567: frames 4 to 6" in output
+    assert "episode 1 of session 01234567: frames 0 to 1" in output
+    assert "published 9  durable 4  lost 5  committed 1  dropped 1" in output
+    assert "not known any more" not in output
     stock.assert_decodes(root, 1, 4)
 
 

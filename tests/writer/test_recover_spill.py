@@ -157,7 +157,7 @@ def test_a_publisher_that_spills_to_another_folder_is_waited_for_too(
         assert recover_cli.main([str(root), f"--spill={tmp_path / 'spill'}", "--undecided=drop"]) == 2
         assert f"session 01234567 is in use by process {os.getpid()}, a publisher" in capsys.readouterr().err
         os.close(fd)
-        assert ledger.published(made.session_id) == (0, 4)
+        assert ledger.published(made.session_id) == {0: 4}
         assert recover_cli.main([str(root), f"--spill={tmp_path / 'spill'}", "--undecided=drop"]) == 0
     finally:
         ledger.forget(made.session_id)
