@@ -29,7 +29,7 @@ SLOTS_OF_50_MS = 3
 @pytest.mark.parametrize(("width", "height"), [(160, 120), (640, 480)])
 def test_cameras_and_silent_buses_hold_nothing_up(tmp_path: Path, width: int, height: int) -> None:
     root = tmp_path / "ds"
-    with arm_session.short_rig(fps=FPS, width=width, height=height, pictures=40 * FPS) as rig:
+    with arm_session.short_rig(fps=FPS, width=width, height=height, pictures=18 * FPS) as rig:
         arms = {"robot": rig.follower, "teleop": rig.leader}
         flags = arm_session.dataset_flags(
             rig, num_episodes=1, episode_time_s=FRAMES / FPS, **{"rgb_encoder.vcodec": "h264"}

@@ -15,7 +15,7 @@ class VideoFileCameraConfig(CameraConfig):  # type: ignore[misc]
 
     Fields:
         fps, width, height: what the file has, or None; other values are refused, as a real camera refuses them.
-        path: the video; its pictures are held in memory, at most 512 MiB of them.
+        path: the video; its pictures are held in memory, at most 1 GiB of them.
         color_mode: order of the channels in the pictures delivered.
         stall_after_s: after this long, deliver nothing for `stall_s`, once; None: never.
         die_after_s: after this long, end as a camera does that was unplugged; None: never.

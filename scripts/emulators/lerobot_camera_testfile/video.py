@@ -9,7 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_BYTES = 512 << 20
+_MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
