@@ -107,7 +107,8 @@ class Supervisor:
         )
         self._board = Board(board_fd)
         if settings.writer_address is None:
-            self._children.append(self._start.writer(self._on_writer, ring_fd))
+            # In front of the guardian, which ends before it: what the guardian says last must not wait for a commit.
+            self._children.insert(0, self._start.writer(self._on_writer, ring_fd))
         self._display.protections(ready.protections)
         if settings.spill_warning:
             self._display.warn(settings.spill_warning)

@@ -62,7 +62,6 @@ class Connection:
             self._poller.unregister(self._socket)
             self._socket.disable_monitor()
             self._socket.close(linger=0)
-            self.outbox.abandoned = True
         self.outbox = Outbox(self._ring.next_epoch())
         self._socket = publisher_socket(self._context, self._config.get("keys"))
         self._monitor = self._socket.get_monitor_socket(

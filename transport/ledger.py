@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 _BYTES = 4096
 _FOLDER = Path("/dev/shm")
-_PUBLISHER = 0
+_PUBLISHER, _MAGIC = 0, 1
+_MADE = 0x31_52_45_47_44_45_4C  # "LEDGER1", little-endian; written last
 # From here on, of the newest episodes: number and frames of each.
 _TABLE, _EPISODES = 8, 128
 
@@ -40,6 +41,7 @@ class Ledger:
         finally:
             os.close(fd)
         _table(self._words)[:] = -1
+        self._words[_MAGIC] = _MADE
 
     def note(self, episode_id: int, frames: int) -> None:
         """So many frames of this episode are published."""
@@ -57,7 +59,7 @@ def published(session_id: str) -> dict[int, int]:
         words = np.frombuffer(_path(session_id).read_bytes(), np.int64)
     except FileNotFoundError:
         return {}
-    if len(words) * 8 != _BYTES:
+    if len(words) * 8 != _BYTES or words[_MAGIC] != _MADE:
         return {}
     return {episode_id: frames for episode_id, frames in _table(words).tolist() if episode_id >= 0}
 

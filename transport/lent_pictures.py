@@ -1,8 +1,8 @@
 """Pictures that never cross the socket: a writer on the same machine copies them out of the log ring.
 
-The publisher leaves them out of a DATA whose record lies in the ring, and keeps the slot until the writer asks for what
-comes after it. That is no promise: on a new connection, or when the ring runs full, it takes the slot back. So a copy
-counts only if the ring still holds the record once it is made; control fills a slot after its record has left the ring.
+The publisher leaves them out of a DATA whose record lies in the ring. It keeps no slot for that: a record that is not
+durable is held anyway, and one that is spilled may leave the ring at any moment. So a copy counts only if the ring
+still holds the record once it is made; control fills a slot after its record has left the ring.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from transport.outbox import Outbox
-from transport.ring import LogRing, fence
+from transport.ring import LogRing, fence, session_of
 from transport.schema import Schema
 
 
@@ -22,17 +21,6 @@ def can_be_lent(schema: Schema) -> bool:
     return bool(pictures) and all((s.dtype, s.shape) == (s.wire_dtype, s.wire_shape) for s in pictures)
 
 
-class Loan:
-    """What a publisher has lent; done when the writer has it, or when it is taken back."""
-
-    def __init__(self, outbox: Outbox, seq: int) -> None:
-        self._outbox, self._seq = outbox, seq
-
-    @property
-    def done(self) -> bool:
-        return self._outbox.abandoned or self._outbox.asked_from > self._seq
-
-
 class LentPictures:
     """The writer's view of the ring."""
 
@@ -40,7 +28,7 @@ class LentPictures:
         self._ring = ring
 
     def copy(self, seq: int) -> list[NDArray[Any]] | None:
-        """Record `seq`'s pictures, each with its stream's wire_dtype and wire_shape; None: the slot was taken back."""
+        """Record `seq`'s pictures, each with its stream's wire_dtype and wire_shape; None: it is not in the ring."""
         if not self._holds(seq):
             return None
         pictures = [picture.copy() for picture in self._ring.slot(seq).pictures]
@@ -57,7 +45,6 @@ def lent_pictures(ring_fd: int, schema: Schema, session_id: str) -> LentPictures
     Raises:
         LogError: the memory is not a ring of this schema.
     """
-    if not can_be_lent(schema):
+    if not can_be_lent(schema) or session_of(ring_fd) != session_id:
         return None
-    ring = LogRing.attach(ring_fd, schema, read_only=True)
-    return LentPictures(ring) if ring.session_id == session_id else None
+    return LentPictures(LogRing.attach(ring_fd, schema, read_only=True))

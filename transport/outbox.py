@@ -22,19 +22,14 @@ class Sending(Protocol):
 
 
 class Outbox:
-    """Which record is next, and whether the window lets it go.
-
-    Attributes:
-        asked_from: every record before it has been received, or is known to be gone.
-    """
+    """Which record is next, and whether the window lets it go."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.generation = -1
         self.cursor = 0
         self.durable_seq = 0
-        self.abandoned = False  # with its connection
-        self.asked_from = 0
+        self._from_seq = 0
         self._window_bytes = 0
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_bytes = 0
@@ -43,7 +38,7 @@ class Outbox:
         """Take a FETCH; False if it is of another epoch, overtaken or contradicts itself, and is ignored."""
         if message.epoch != self.epoch or not 0 <= message.durable_seq < message.from_seq:
             return False
-        if (message.generation, message.from_seq) < (self.generation, self.asked_from):
+        if (message.generation, message.from_seq) < (self.generation, self._from_seq):
             return False
         self.durable_seq = max(self.durable_seq, message.durable_seq)
         if message.generation > self.generation:
@@ -51,12 +46,12 @@ class Outbox:
             self.cursor = message.from_seq
             self._sent.clear()
             self._sent_bytes = 0
-        elif message.from_seq == self.asked_from:
+        elif message.from_seq == self._from_seq:
             # Between two records the window only grows, so the greater of two is the newer one.
             message = replace(message, max_bytes=max(message.max_bytes, self._window_bytes))
         while self._sent and self._sent[0][0] < message.from_seq:
             self._sent_bytes -= self._sent.popleft()[1]
-        self.asked_from, self._window_bytes = message.from_seq, message.max_bytes
+        self._from_seq, self._window_bytes = message.from_seq, message.max_bytes
         return True
 
     def may_send(self, head_seq: int) -> bool:
@@ -75,8 +70,7 @@ class Outbox:
 
 
 class InFlight:
-    """What still reads a record's memory: messages that libzmq has not sent, batches on their way to the spill file,
-    pictures lent to a writer on this machine.
+    """What still reads a record's memory: messages that libzmq has not sent, batches on their way to the spill file.
 
     A slot of the ring is free only when they are done: reused earlier, it would go out with another record's bytes.
     """

@@ -99,8 +99,6 @@ class LogRing:
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ if read_only else mmap.ACCESS_WRITE)
         whole = np.frombuffer(self._map, np.uint8)
         self._header = whole[:_PAGE].view(np.uint64)
-        if int(self._header[_H_MAGIC]) not in (0, _MAGIC):
-            raise LogError("the shared memory is not a log ring of this version; start the session anew")
         self.slot_count = (size - _PAGE) // layout.slot_bytes
         self.slot_bytes = layout.slot_bytes
         self._slots = [
@@ -157,12 +155,14 @@ class LogRing:
         Raises:
             LogError: the memory is not a ring of this schema.
         """
-        ring = cls(fd, schema, read_only=read_only)
-        expected = (_MAGIC, ring.slot_count, ring.slot_bytes, _fingerprint(schema))
-        found = tuple(int(ring._header[i]) for i in (_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
+        # Before there is a view of each slot, of which another schema may want any number.
+        slot_bytes = SlotLayout.of(schema).slot_bytes
+        words = _header_of(fd)
+        expected = ((os.fstat(fd).st_size - _PAGE) // slot_bytes, slot_bytes, _fingerprint(schema))
+        found = tuple(words[i] for i in (_H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
         if found != expected:
             raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
-        return ring
+        return cls(fd, schema, read_only=read_only)
 
     def _touch(self) -> None:
         # posix_fallocate gives pages to the file; this maps them here, so that the loop never takes a fault.
@@ -309,6 +309,23 @@ class LogRing:
         """A number greater than any that a publisher of this session had before."""
         self._header[_H_EPOCH] += np.uint64(1)
         return int(self._header[_H_EPOCH])
+
+
+def session_of(fd: int) -> str:
+    """The session id of the ring behind a file descriptor.
+
+    Raises:
+        LogError: the memory is not a ring.
+    """
+    return np.array(_header_of(fd)[_H_SESSION : _H_SESSION + 2], np.uint64).tobytes().hex()
+
+
+def _header_of(fd: int) -> list[int]:
+    page = os.pread(fd, _PAGE, 0)
+    words: list[int] = np.frombuffer(page, np.uint64).tolist() if len(page) == _PAGE else [0]
+    if words[_H_MAGIC] != _MAGIC:
+        raise LogError("the shared memory is not a log ring of this version; start the session anew")
+    return words
 
 
 def event_bytes(slot: Slot) -> bytes:

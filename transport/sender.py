@@ -9,7 +9,6 @@ from transport import messages as msg
 from transport.connection import Connection
 from transport.errors import CodecError
 from transport.held_log import HeldLog
-from transport.lent_pictures import Loan
 from transport.outbox import InFlight
 from transport.ring import LogRing
 
@@ -66,11 +65,9 @@ class Sender:
             sending = self._connection.send_record(header, record.parts)
             if sending is None:
                 return _LINK_POLL_MS
-            if record.lent:  # which takes nothing of the link
-                log.reading.add(seq, Loan(outbox, seq))
-            else:
+            if not record.lent:  # which points at nothing and takes nothing of the link
                 (log.reading if record.in_ring else self._copies).add(seq, sending, record.nbytes)
-                turn_bytes += record.nbytes
+            turn_bytes += record.nbytes
             self._highest_sent = max(self._highest_sent, seq)
             outbox.sent(record.nbytes)
         return IDLE_POLL_MS

@@ -219,5 +219,10 @@ def _note_end(session: SessionDir, log: SpilledLog) -> int | None:
         if log.newest_id in published or (published and not noted.is_open):
             frames = max(published.get(log.newest_id, 0), log.open_frames or 0)
             noted = BrokenOff(log.newest_id, noted.is_open, frames)
+        for episode_id in sorted(set(published) - set(session.done())):
+            # Noted on disk too: the ledger may be gone when this is called again.
+            if episode_id > log.newest_id and published[episode_id]:
+                detail = "nothing of it had reached the disk"
+                session.set_done(episode_id, "aborted", detail=detail, published=published[episode_id])
         write_broken_off(session, noted)
     return noted.published

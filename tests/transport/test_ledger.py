@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -36,6 +37,14 @@ def test_holding_it_leaves_what_it_says(session_id: str) -> None:
     fd = ledger.hold(session_id)
     assert fd is not None
     assert ledger.published(session_id) == {0: 7}
+
+
+def test_a_page_that_is_not_finished_says_nothing(session_id: str) -> None:
+    path = Path("/dev/shm") / f"onbeat-{session_id}"
+    path.write_bytes(bytes(4096))  # killed while it was made
+    assert ledger.published(session_id) == {}
+    path.write_bytes(b"\x03" + bytes(7) + b"\x28" + bytes(4087))  # of another layout
+    assert ledger.published(session_id) == {}
 
 
 def test_an_episode_that_has_begun_and_has_no_frame_is_not_one_with_an_older_count(session_id: str) -> None:

@@ -98,7 +98,7 @@ def test_a_copy_is_never_of_two_records_however_fast_slots_are_reused() -> None:
         thread.join()
 
 
-def test_a_slot_that_was_taken_back_is_asked_for_again() -> None:
+def test_a_record_that_left_the_ring_is_asked_for_again() -> None:
     ring = ring_of()
     fetcher = Fetcher(1, 0, ring.schema, 1 << 20, lent=LentPictures(ring))
     for _ in range(2):
@@ -140,7 +140,7 @@ def test_the_writers_file_descriptor_cannot_write() -> None:
         os.close(fd)
 
 
-def test_a_publisher_that_lends_sends_no_picture_and_keeps_the_slot_until_the_writer_has_it(tmp_path: Path) -> None:
+def test_a_publisher_that_lends_sends_no_picture_and_frees_the_slot_when_it_is_durable(tmp_path: Path) -> None:
     with harness.bench(tmp_path, lends=True) as bench, harness.writer_of(bench) as writer:
         bench.start()
         bench.until(lambda: writer.hellos == 1, writer)
@@ -155,7 +155,7 @@ def test_a_publisher_that_lends_sends_no_picture_and_keeps_the_slot_until_the_wr
 
 
 def test_a_writer_that_falls_behind_gets_the_rest_from_the_spill(tmp_path: Path) -> None:
-    """What left the ring crosses the socket; slots that are lent do not keep the loop from theirs."""
+    """What left the ring crosses the socket; what was lent meanwhile does not keep the loop from its slots."""
     with harness.bench(tmp_path, lends=True) as bench, harness.writer_of(bench) as writer:
         bench.start()
         bench.until(lambda: writer.hellos == 1, writer)

@@ -200,9 +200,10 @@ def test_another_schema_is_refused(ring: LogRing, schema: Schema) -> None:
         LogRing.attach(ring.fd, schema)
 
 
-def test_memory_that_is_no_ring_is_refused() -> None:
+@pytest.mark.parametrize("size", [1 << 20, 100, 14])
+def test_memory_that_is_no_ring_is_refused(size: int) -> None:
     fd = os.memfd_create("other", os.MFD_CLOEXEC)
-    os.truncate(fd, 1 << 20)
+    os.truncate(fd, size)
     os.pwrite(fd, b"something else", 0)
     with pytest.raises(LogError, match="start the session anew"):
         LogRing.attach(fd, SCHEMA)

@@ -15,7 +15,7 @@ from transport import ledger
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Judgement, SessionEnded, Verdict
 from transport.spill import AGAIN
 from transport.spill_lock import SpillLock
-from writer import recover_cli
+from writer import recover, recover_cli
 from writer.workdir import work_dir
 
 
@@ -82,6 +82,36 @@ def test_what_was_published_after_the_last_spilled_record_is_lost_or_not_known(
     stock.assert_decodes(root, 1, 8)
     assert list(folder.iterdir()) == []
     assert not work_dir(root).exists()
+
+
+def test_killed_after_it_has_closed_the_log_recover_still_knows_what_the_ledger_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, folder = tmp_path / "ds", tmp_path / "spill"
+    made = crashed.session(root)
+    crashed.leave(made, 0, 4, crashed.RECORDING)
+    spill = Spill(made, folder)
+    spill.frames(6, 0, 4, 7)
+    spill.files.close()
+    book = ledger.Ledger(made.session_id)
+    book.note(0, 13)
+    book.note(1, 5)
+
+    def killed(root: Path) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(recover, "survey", killed)
+            with pytest.raises(KeyboardInterrupt):
+                recover_cli.main([str(root), f"--spill={folder}", "--aborted=keep"])
+    finally:
+        ledger.forget(made.session_id)  # and the machine starts again
+    assert recover_cli.main([str(root), f"--spill={folder}", "--aborted=keep"]) == 3
+    output = capsys.readouterr().out
+    assert "episode 0 of session 01234567: frames 8 to 12" in output
+    assert "episode 1 of session 01234567: frames 0 to 4" in output
+    stock.assert_decodes(root, 1, 8)
 
 
 def test_a_log_that_breaks_off_between_episodes_may_have_gone_on(
