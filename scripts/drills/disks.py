@@ -118,14 +118,26 @@ def _ended_with(root: Path, limit_s: float = 60) -> int:
 @drill("disk-full-while-committing")
 def disk_full_while_committing(stage: Stage) -> Result:
     """The disk is full when the episode is to be committed: its journal waits for `onbeat recover`."""
+    marks = stage.folder / "marks"
+    marks.mkdir()
+    fault = {"ONBEAT_DRILL": json.dumps({"hold_commit": str(marks)})}
     with small_disk(stage, 700) as disk:
-        with stage.record("--writer.min_free_gb=0", root=disk / "ds") as run:
-            run.process.wait_for("state: finishing")
+        with stage.record("--writer.min_free_gb=0", root=disk / "ds", fault=fault) as run:
+            _wait_for(marks / "there")
             filler = _fill(disk, 0)
+            (marks / "go").touch()
             run.process.finish(150)
             run.process.drain(60)
         filler.unlink()
         return stage.judge(roots=[disk / "ds"])
+
+
+def _wait_for(path: Path, limit_s: float = 90) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not path.exists():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"{path} did not appear within {limit_s:g} s")
+        time.sleep(0.02)
 
 
 @drill("slow-disk")

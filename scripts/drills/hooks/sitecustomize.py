@@ -49,6 +49,23 @@ def _kill_at_steps(module: ModuleType, folder: str) -> None:
     module.Committer = Deadly  # type: ignore[attr-defined]
 
 
+def _hold_commit(module: ModuleType, folder: str) -> None:
+    """At the first step of the first commit, leave "there" in the folder and wait for "go", for a minute at most."""
+
+    class Patient(module.Committer):  # type: ignore[misc, name-defined]
+        def __init__(self, root: Path, work_dir: Path, spec: Any, schema: Any) -> None:
+            super().__init__(root, work_dir, spec, schema, self._wait)
+
+        def _wait(self, step: str) -> None:
+            if not Path(folder, "there").exists():
+                Path(folder, "there").touch()
+                deadline_s = time.monotonic() + 60
+                while not Path(folder, "go").exists() and time.monotonic() < deadline_s:
+                    time.sleep(0.02)
+
+    module.Committer = Patient  # type: ignore[attr-defined]
+
+
 def _kill_over_a_journal(module: ModuleType, folder: str) -> None:
     """Kill the process when it has deleted half of a committed episode's journal, once for each episode."""
     drop = module.SessionDir.drop
@@ -107,6 +124,9 @@ def _install() -> None:
         folder = _PLAN["kill_at_steps"]
         patches["writer.commit"] = lambda module: _kill_at_steps(module, folder)
         patches["writer.workdir"] = lambda module: _kill_over_a_journal(module, folder)
+    if _PROGRAM == "writer.committer" and "hold_commit" in _PLAN:
+        held = _PLAN["hold_commit"]
+        patches["writer.commit"] = lambda module: _hold_commit(module, held)
     if _PROGRAM == "writer.ingest" and "fail_encoder" in _PLAN:
         frame_index = _PLAN["fail_encoder"]
         patches["writer.encoder"] = lambda module: _fail_encoder(module, frame_index)
