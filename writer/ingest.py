@@ -34,6 +34,8 @@ _ORPHAN_SILENCE_S = 15.0
 # Somebody else may have the writer when its recorder has been silent for so long; less if nothing was recorded yet.
 _VACANT_S = 30.0
 _EMPTY_VACANT_S = 2.0
+# A recorder that has seen all finished says BYE, which can be lost; longer than it waits for a writer (give_up_s).
+_FAREWELL_S = 150.0
 
 
 class Ingest:
@@ -247,7 +249,8 @@ class Ingest:
             if session.peer is not None:
                 for message in session.beat(self._refusals.recent(now_s)):
                     self._front.say(session.peer, message)
-        if self._orphan and now_s - session.last_word_s > _ORPHAN_SILENCE_S:
+        silent_s = now_s - session.last_word_s
+        if (self._orphan and silent_s > _ORPHAN_SILENCE_S) or (silent_s > _FAREWELL_S and session.finished):
             self._close_session()
 
     def _close_session(self) -> None:

@@ -12,7 +12,7 @@ from transport import ring, schema, sockets
 from transport.fetcher import Fetcher
 from transport.records import MAX_EVENT_BYTES, MAX_TEXT_BYTES, EndReason, Judgement, RecordKind
 from transport.ring import RESERVED_SLOTS
-from writer import handshake, open_session
+from writer import handshake, ingest, open_session
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 HEADING = re.compile(r"^### (\w+) = (\d+), (\w+) → (\w+)$", re.MULTILINE)
@@ -92,6 +92,7 @@ def test_reasons_for_dropping_are_those_that_are_counted() -> None:
             [handshake.MAX_CAMERAS, handshake.MAX_ROW_BYTES],
         ),
         (r"The writer holds at most (\d+) MiB", [open_session.WINDOW_BYTES >> 20]),
+        (r"has been silent for (\d+) s\.", [int(ingest._FAREWELL_S)]),
     ],
 )
 def test_limits(sentence: str, values: list[int]) -> None:

@@ -185,6 +185,24 @@ def test_a_session_that_never_began_an_episode_can_be_called_off(connect: Connec
     assert isinstance(second.hello(), msg.Welcome)
 
 
+def test_a_finished_session_whose_bye_is_lost_is_closed_when_its_recorder_has_gone(
+    connect: Connect, served: tuple[str, Parent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_FAREWELL_S", 0.2)
+    recorder = connect(served[0])
+    recorder.hello()
+    recorder.record(1, RecordKind.EPISODE_BEGAN, (0, "task"))
+    recorder.hear(msg.Status, durable_seq=1)
+    for _ in range(4):
+        recorder.hear(msg.Status)
+    # Silent for a second, but not finished: it may come back.
+    assert not any("closed" in said for said in served[1].said)
+    recorder.record(2, RecordKind.EPISODE_ENDED, (0, 0, EndReason.STOP, ""))
+    recorder.record(3, RecordKind.VERDICT, (0, Judgement.DISCARD))
+    recorder.record(4, RecordKind.SESSION_ENDED, ("",))
+    served[1].wait_for("closed")
+
+
 def test_a_recorder_that_is_gone_leaves_its_place_to_the_next(
     connect: Connect, served: tuple[str, Parent], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
