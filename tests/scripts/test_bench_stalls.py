@@ -103,13 +103,16 @@ def test_the_watches_end_and_tell_spans_in_order_of_time():
 def test_a_watch_does_not_outlive_a_bench_that_is_killed(tmp_path):
     cpu = min(os.sched_getaffinity(0))
     command = [sys.executable, "-m", "scripts.bench_kit.run_stalls", f"{cpu}", f"{tmp_path / 'found.npy'}"]
-    starts = f"import subprocess, time; p = subprocess.Popen({command!r}); print(p.pid, flush=True); time.sleep(600)"
+    # Reads the watch's word itself: two processes that write into one pipe may write into each other's line.
+    starts = (
+        f"import subprocess, time; p = subprocess.Popen({command!r}, stdout=subprocess.PIPE, text=True); "
+        "print(p.stdout.readline().strip(), p.pid, flush=True); time.sleep(600)"
+    )
     bench = subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert bench.stdout is not None
-        # Two processes write here; either may be first.
-        pid, word = sorted(bench.stdout.readline() for _ in range(2))
-        assert word == "watching\n"
+        word, pid = bench.stdout.readline().split()
+        assert word == "watching"
         watch = os.pidfd_open(int(pid))
     finally:
         bench.kill()
