@@ -16,7 +16,17 @@ from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Judgement, 
 from transport.spill import AGAIN
 from transport.spill_lock import SpillLock
 from writer import recover, recover_cli
-from writer.workdir import work_dir
+from writer.workdir import SessionDir, work_dir
+
+
+def broken_off_at_frame_7(root: Path, folder: Path) -> SessionDir:
+    """Episode 0 with frames 0 to 3 in its journal and 4 to 7 in the spill, and nothing after that."""
+    made = crashed.session(root)
+    crashed.leave(made, 0, 4, crashed.RECORDING)
+    spill = Spill(made, folder)
+    spill.frames(6, 0, 4, 7)
+    spill.files.close()
+    return made
 
 
 def test_an_episode_goes_on_where_its_journal_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,11 +69,7 @@ def test_what_was_published_after_the_last_spilled_record_is_lost_or_not_known(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     root, folder = tmp_path / "ds", tmp_path / "spill"
-    made = crashed.session(root)
-    crashed.leave(made, 0, 4, crashed.RECORDING)
-    spill = Spill(made, folder)
-    spill.frames(6, 0, 4, 7)
-    spill.files.close()
+    made = broken_off_at_frame_7(root, folder)
     if ledger_says is not None:
         ledger.Ledger(made.session_id).note(*ledger_says)
     try:
@@ -88,11 +94,7 @@ def test_killed_after_it_has_closed_the_log_recover_still_knows_what_the_ledger_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, folder = tmp_path / "ds", tmp_path / "spill"
-    made = crashed.session(root)
-    crashed.leave(made, 0, 4, crashed.RECORDING)
-    spill = Spill(made, folder)
-    spill.frames(6, 0, 4, 7)
-    spill.files.close()
+    made = broken_off_at_frame_7(root, folder)
     book = ledger.Ledger(made.session_id)
     book.note(0, 13)
     book.note(1, 5)
