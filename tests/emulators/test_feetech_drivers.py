@@ -190,6 +190,8 @@ def test_a_late_answer_leaves_the_driver_one_read_behind(arm: EmulatedArm, follo
         follower.bus.sync_read("Present_Position")
     wait_for(lambda: follower.bus.port_handler.getBytesAvailable() == 6 * 8)
     follower.send_action(goal(20.0))
+    # A sync write has no answer: the emulator may still have it to read, and the servos stand before it.
+    wait_for(lambda: len(arm.history("write", "Goal_Position")) == 1)
     wait_for(lambda: arm.registers("Moving") == dict.fromkeys(IDS, 0))
 
     # The driver never discards what it did not wait for: this is the answer to the read that failed.
