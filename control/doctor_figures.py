@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 from dataclasses import dataclass
 from enum import StrEnum
 
 from control.robot_side import RobotSide
-from transport.ring import RESERVED_SLOTS, SlotLayout
+from transport.ring import RESERVED_SLOTS, SlotLayout, ring_bytes, slots_in
 from transport.schema import HWC, Kind, Schema, Stream
 from transport.timing import Figures
 
@@ -48,11 +47,11 @@ class Load:
     def ring_bytes(self, seconds: float) -> int:
         """Memory of a log ring (transport.ring.LogRing.create) for so many seconds."""
         slot_bytes = SlotLayout.of(self.schema).slot_bytes
-        return mmap.PAGESIZE + slot_bytes * (max(int(seconds * self.fps), _MIN_SLOTS) + RESERVED_SLOTS)
+        return ring_bytes(max(int(seconds * self.fps), _MIN_SLOTS) + RESERVED_SLOTS, slot_bytes)
 
     def ring_seconds(self, nbytes: float) -> float:
         """The longest log ring in so much memory; 0 when the shortest does not fit."""
-        slots = int((nbytes - mmap.PAGESIZE) // SlotLayout.of(self.schema).slot_bytes) - RESERVED_SLOTS
+        slots = slots_in(int(nbytes), SlotLayout.of(self.schema).slot_bytes) - RESERVED_SLOTS
         return slots / self.fps if slots >= _MIN_SLOTS else 0.0
 
 

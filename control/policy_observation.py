@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transport.records import EpisodeBegan
-from transport.ring import LogRing, event_bytes, fence
+from transport.ring import LogRing, event_bytes
 from transport.schema import Kind, Schema
 
 _PREFIX = "observation."
@@ -30,7 +30,7 @@ class ObservationReader:
         self._pictures = [(i, s) for i, s in enumerate(ring.schema.pictures) if s.key in keys]
 
     def read(self, seq: int) -> Observation | None:
-        """The observation in the slot of record `seq`, copied; None if the ring has come round to that slot.
+        """The observation in the slot of record `seq`, copied; None if that slot was taken again.
 
         The record itself may not be there yet: the loop leaves the observation of a tick that is still to come.
         """
@@ -39,14 +39,13 @@ class ObservationReader:
         for index, stream in self._pictures:
             picture = slot.pictures[index]
             found[stream.key] = np.array(np.moveaxis(picture, 0, 2) if stream.channels_first else picture, order="C")
-        fence()
-        return found if self._ring.head_seq < seq + self._ring.slot_count - 1 else None
+        return found if self._ring.is_recent(seq) else None
 
     def task(self, first_seq: int) -> str:
         """The task of the episode whose first frame is record `first_seq`.
 
         Raises:
-            CodecError: the ring has come round to the slot of its beginning.
+            CodecError: the slot of its beginning was taken again.
         """
         return EpisodeBegan.unpack(event_bytes(self._ring.slot(first_seq - 1))).task
 

@@ -79,7 +79,7 @@ class Answering:
             return False
         started_s = time.monotonic()
         observation = self._reader.read(request.first_seq + tick)
-        if observation is None:  # so far behind that the ring has come round
+        if observation is None:  # so far behind that its slot was taken again
             if self._policy.needs_every:
                 self._policy.reset(self._task)
             self._next = request.observed

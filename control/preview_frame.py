@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transport.records import RecordKind
-from transport.ring import LogRing, fence
+from transport.ring import LogRing
 from transport.schema import Kind, Schema
 from transport.wire import to_wire
 
@@ -50,7 +50,7 @@ class NewestFrame:
         self._shown = 0
 
     def take(self) -> PreviewFrame | None:
-        """The newest frame; None if it is the last one taken, or if the ring came round while it was copied."""
+        """The newest frame; None if it is the last one taken, or if its slot was taken again while it was copied."""
         ring, seq = self._ring, self._ring.head_seq
         if seq <= self._shown:
             return None
@@ -58,9 +58,7 @@ class NewestFrame:
         row = slot.row.copy()
         pictures = [np.array(to_wire(s, p)) for s, p in zip(ring.schema.pictures, slot.pictures, strict=True)]
         kind = ring.kind_of(seq)
-        fence()
-        # One slot less than a round: the next frame is filled in before it is announced.
-        if ring.head_seq >= seq + ring.slot_count - 1:
+        if not ring.is_recent(seq):
             return None
         self._shown = seq
         return _form(seq, ring.schema, row, pictures) if kind == RecordKind.FRAME else None

@@ -4,12 +4,13 @@ One process (control) appends, one (the publisher) reads and frees; the supervis
 that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
 appending can neither fail nor fault. Layout, all numbers little-endian 64-bit:
 
-    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable, schema
+    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable, schema, recent
+    index       the slot of each record, up to a multiple of 4096 bytes
     slot i      64 bytes of slot header, CRCs of the parts, the packed row, the pictures (each 64-byte aligned)
 
-A record with sequence number s (from 1) lives in slot s % slot_count. `head` is the last appended record and is
-written after everything else of it; `tail` is the oldest record still held. A frame is written once, in place, and
-never copied inside the robot machine again.
+A record with sequence number s (from 1) lives in slot index[s % slot_count]; `free_slots` says which that is. `head` is
+the last appended record and is written after everything else of it; `tail` is the oldest record still held. A frame is
+written once, in place, and never copied inside the robot machine again.
 
 One store publishes a record, so a kill at any moment leaves it there as a whole or not at all; what is open and what is
 undecided follows from the newest record alone. Every word is one aligned 64-bit store. x86 keeps the order of stores
@@ -37,10 +38,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transport.errors import LogError
+from transport.free_slots import FreeSlots
 from transport.records import Event, RecordKind
 from transport.schema import Schema
 
-_MAGIC = 0x31_54_41_45_42_4E_4F  # "ONBEAT1", little-endian
+_MAGIC = 0x32_54_41_45_42_4E_4F  # "ONBEAT2", little-endian
 _PAGE = 4096
 _ALIGN = 64
 _SLOT_HEADER_BYTES = 64
@@ -49,10 +51,13 @@ _WEAKLY_ORDERED = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
 _FENCE = threading.Lock()
 # Kept free of frames, so that the end of an episode and its verdict can always be appended.
 RESERVED_SLOTS = 8
+# For how long a slot stays as it is even when it is free: a policy may be a second behind.
+_RECENT_S = 1.25
+_MIN_RECENT = 16
 
 # Words of the header; the session id takes two.
 _H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_HEAD, _H_TAIL, _H_EPOCH, _H_SESSION = range(7)
-_H_DURABLE, _H_SCHEMA = 8, 9
+_H_DURABLE, _H_SCHEMA, _H_RECENT = 8, 9, 10
 # Words of a slot's header.
 _S_SEQ, _S_KIND, _S_LENGTH, _S_CRC_KNOWN, _S_EPISODE, _S_FRAME = range(6)
 
@@ -99,12 +104,16 @@ class LogRing:
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ if read_only else mmap.ACCESS_WRITE)
         whole = np.frombuffer(self._map, np.uint8)
         self._header = whole[:_PAGE].view(np.uint64)
-        self.slot_count = (size - _PAGE) // layout.slot_bytes
+        self.slot_count = slots_in(size, layout.slot_bytes)
         self.slot_bytes = layout.slot_bytes
+        self._index = whole[_PAGE : _PAGE + 8 * self.slot_count].view(np.uint64)
         self._slots = [
             _slot(whole[start : start + layout.slot_bytes], layout, schema)
-            for start in range(_PAGE, _PAGE + self.slot_count * layout.slot_bytes, layout.slot_bytes)
+            for start in range(size - self.slot_count * layout.slot_bytes, size, layout.slot_bytes)
         ]
+        # So many of the newest records keep their slots, be they free or not.
+        self.recent = int(self._header[_H_RECENT])
+        self._free = FreeSlots(self._index, self.recent)
 
     @classmethod
     def create(cls, schema: Schema, *, seconds: float, fps: int) -> LogRing:
@@ -116,7 +125,8 @@ class LogRing:
         if not (math.isfinite(seconds) and seconds > 0):
             raise LogError(f"a log ring of {seconds:g} s found, expected a positive number; set --publisher.ring_s")
         slot_bytes = SlotLayout.of(schema).slot_bytes
-        size = _PAGE + slot_bytes * (max(int(seconds * fps), 4) + RESERVED_SLOTS)
+        slots = max(int(seconds * fps), 4) + RESERVED_SLOTS
+        size = ring_bytes(slots, slot_bytes)
         available = available_memory_bytes()
         if size > available * 0.8:
             raise LogError(
@@ -126,6 +136,8 @@ class LogRing:
         fd = os.memfd_create("onbeat-log", os.MFD_CLOEXEC)
         try:
             os.posix_fallocate(fd, 0, size)
+            recent = min(max(math.ceil(_RECENT_S * fps), _MIN_RECENT), slots - 1)
+            os.pwrite(fd, recent.to_bytes(8, "little"), 8 * _H_RECENT)
         except OSError as error:
             os.close(fd)
             if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
@@ -158,7 +170,7 @@ class LogRing:
         # Before there is a view of each slot, of which another schema may want any number.
         slot_bytes = SlotLayout.of(schema).slot_bytes
         words = _header_of(fd)
-        expected = ((os.fstat(fd).st_size - _PAGE) // slot_bytes, slot_bytes, _fingerprint(schema))
+        expected = (slots_in(os.fstat(fd).st_size, slot_bytes), slot_bytes, _fingerprint(schema))
         found = tuple(words[i] for i in (_H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
         if found != expected:
             raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
@@ -231,14 +243,16 @@ class LogRing:
 
     def next_slot(self) -> Slot | None:
         """The slot of the next frame, to be filled in place; None when the ring is full."""
-        if self.fill_slots >= self.slot_count - RESERVED_SLOTS:
+        head, tail = int(self._header[_H_HEAD]), self.tail_seq
+        if head + 1 - tail >= self.slot_count - RESERVED_SLOTS:
             return None
-        return self._slots[(int(self._header[_H_HEAD]) + 1) % self.slot_count]
+        return self._slots[self._free.next(head, tail)]
 
     def append_frame(self, episode_id: int, frame_index: int) -> int:
         """Append the frame that was filled into `next_slot()`; returns its sequence number."""
-        seq = int(self._header[_H_HEAD]) + 1
-        header = self._slots[seq % self.slot_count].header
+        head = int(self._header[_H_HEAD])
+        seq = head + 1
+        header = self._slots[self._free.next(head, self.tail_seq)].header
         header[_S_SEQ] = seq
         header[_S_KIND] = RecordKind.FRAME
         header[_S_CRC_KNOWN] = 0
@@ -246,14 +260,16 @@ class LogRing:
         header[_S_FRAME] = frame_index
         fence()
         self._header[_H_HEAD] = seq
+        self._free.taken()
         return seq
 
     def append_event(self, event: Event) -> int | None:
         """Append a record other than a frame; None when not even the reserved slots are free."""
-        if self.fill_slots >= self.slot_count:
+        head, tail = int(self._header[_H_HEAD]), self.tail_seq
+        if head + 1 - tail >= self.slot_count:
             return None
-        seq = int(self._header[_H_HEAD]) + 1
-        slot = self._slots[seq % self.slot_count]
+        seq = head + 1
+        slot = self._slots[self._free.next(head, tail)]
         data = event.pack()
         slot.payload[: len(data)] = np.frombuffer(data, np.uint8)
         slot.header[_S_SEQ] = seq
@@ -264,6 +280,7 @@ class LogRing:
         slot.header[_S_FRAME] = 0
         fence()
         self._header[_H_HEAD] = seq
+        self._free.taken()
         return seq
 
     # -- the reading side ----------------------------------------------------------------------------------------
@@ -274,15 +291,23 @@ class LogRing:
         Raises:
             LogError: the record is not held.
         """
-        slot = self._slots[seq % self.slot_count]
+        slot = self.slot(seq)
         if not self.tail_seq <= seq <= self.head_seq or int(slot.header[_S_SEQ]) != seq:
             raise LogError(f"record {seq} asked for, but the ring holds {self.tail_seq} to {self.head_seq}")
         kind = RecordKind(int(slot.header[_S_KIND]))
         return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
 
     def slot(self, seq: int) -> Slot:
-        """Where record `seq` is, was or will be; for whoever checks by other means what it holds."""
-        return self._slots[seq % self.slot_count]
+        """Where record `seq` is, or was; for whoever checks by other means what it holds.
+
+        The record after the head has its place once `next_slot` was asked for it.
+        """
+        return self._slots[int(self._index[seq % self.slot_count])]
+
+    def is_recent(self, seq: int) -> bool:
+        """Whether the slot of a record is as it was left, be it free or not; ask once it is read."""
+        fence()
+        return self.head_seq < seq + self.recent
 
     def kind_of(self, seq: int) -> int:
         """Kind of record `seq`, where that is what its slot holds; as `slot` says."""
@@ -293,7 +318,7 @@ class LogRing:
         seq = self.head_seq
         if seq == 0:
             return 0, 0, 0
-        header = self._slots[seq % self.slot_count].header
+        header = self.slot(seq).header
         return int(header[_S_KIND]), int(header[_S_EPISODE]), int(header[_S_FRAME])
 
     def free_to(self, seq: int) -> None:
@@ -309,6 +334,17 @@ class LogRing:
         """A number greater than any that a publisher of this session had before."""
         self._header[_H_EPOCH] += np.uint64(1)
         return int(self._header[_H_EPOCH])
+
+
+def ring_bytes(slots: int, slot_bytes: int) -> int:
+    """Memory of a ring: its header, the index, the slots."""
+    return _PAGE + _up(8 * slots, _PAGE) + slots * slot_bytes
+
+
+def slots_in(nbytes: int, slot_bytes: int) -> int:
+    """How many slots fit into so much memory."""
+    slots = max(nbytes - _PAGE, 0) // (slot_bytes + 8)
+    return slots if ring_bytes(slots, slot_bytes) <= nbytes else slots - 1
 
 
 def session_of(fd: int) -> str:

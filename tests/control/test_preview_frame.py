@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from control.config import RecordConfig
 from control.preview_frame import NewestFrame
@@ -15,6 +17,7 @@ from transport.errors import UsageError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded
 from transport.ring import LogRing
 from transport.schema import CHW, HWC, Kind, Schema, Stream
+from transport.wire import to_wire
 
 SCHEMA = Schema(
     (
@@ -86,18 +89,23 @@ def test_events_are_not_shown(ring: LogRing, newest: NewestFrame) -> None:
     assert newest.take() is None
 
 
-def test_a_frame_that_may_be_overwritten_meanwhile_is_left_out(
-    ring: LogRing, newest: NewestFrame, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("too_late", [True, False])
+def test_a_frame_whose_slot_may_be_taken_again_meanwhile_is_left_out(
+    ring: LogRing, newest: NewestFrame, monkeypatch: pytest.MonkeyPatch, too_late: bool
 ) -> None:
     append(ring, 1)
+    # Fewer than that and the slot keeps the frame, though it is free.
+    end = ring.head_seq + ring.recent - (not too_late)
 
-    def a_round_later() -> None:
-        for number in range(2, ring.slot_count + 1):
+    def copied_while_frames_come(stream: Stream, picture: NDArray[Any]) -> NDArray[Any]:
+        copy = to_wire(stream, picture).copy()
+        while ring.head_seq < end:
             ring.free_to(ring.head_seq + 1)
-            append(ring, number)
+            append(ring, ring.head_seq + 1)
+        return copy
 
-    monkeypatch.setattr("control.preview_frame.fence", a_round_later)
-    assert newest.take() is None
+    monkeypatch.setattr("control.preview_frame.to_wire", copied_while_frames_come)
+    assert (newest.take() is None) == too_late
 
 
 # -- flags -------------------------------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def test_the_rings_words() -> None:
         ring._H_SESSION: "session",
         ring._H_DURABLE: "durable",
         ring._H_SCHEMA: "zlib",
+        ring._H_RECENT: "recent",
     }
     assert {int(word): name for word, name in re.findall(r"word (\d+) +([\w ]+?)(?: \(|\n|$)", slot)} == {
         ring._S_SEQ: "seq",

@@ -132,6 +132,21 @@ class RingMachine(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "control"))
+    def the_newest_slots_stay_as_they_are(self) -> None:
+        """Be they free or not, and also while the next one is filled."""
+        recent = [seq for seq in range(1, len(self.log) + 1) if self.publisher.is_recent(seq)]
+        assert len(recent) == min(len(self.log), self.control.recent)
+        assert self.control.recent == min(self.control.slot_count - 1, 16)
+        for seq in recent:
+            slot, record = self.publisher.slot(seq), self.log[seq - 1]
+            assert int(slot.header[0]) == seq
+            if isinstance(record, tuple):
+                assert np.all(slot.pictures[1] == 255 - seq % 256)
+            else:
+                assert unpack_event(self.publisher.kind_of(seq), event_bytes(slot)) == record
+
+    @invariant()
+    @precondition(lambda self: hasattr(self, "control"))
     def what_is_open_follows_from_the_log(self) -> None:
         last = self.log[-1] if self.log else None
         opened = undecided = None
