@@ -74,9 +74,7 @@ def figures(ticks: NDArray[np.void], fps: int) -> TickFigures:
         if last_start_ns is not None:
             gaps.append((int(starts[0]) - last_start_ns - period_ns) / 1e6)
         last_start_ns = int(starts[-1])
-        slots = _slots(t0_ns, last_start_ns, fps)
-        served = np.searchsorted(starts, slots)
-        missed += len(slots) - len(np.unique(served))
+        missed += missed_slots(episode, fps)
         intervals += len(starts) - 1
         span_ns += last_start_ns - int(starts[0])
         drift_ns = max(drift_ns, last_start_ns - t0_ns - (len(starts) - 1) * period_ns, key=abs)
@@ -113,6 +111,19 @@ def spreads_ns(ticks: NDArray[np.void], fps: int, kept: NDArray[np.bool_] | None
         lateness.append(starts[served] - slots)
         action.append(episode["action_sent_ns"][served] - slots)
     return Spreads(np.concatenate(errors), np.concatenate(lateness), np.concatenate(action))
+
+
+def missed_slots(ticks: NDArray[np.void], fps: int, kept: NDArray[np.bool_] | None = None) -> int:
+    """In how many slots no tick started; `ticks` as for `figures`, `kept` as for `spreads_ns`."""
+    kept = np.ones(len(ticks), bool) if kept is None else kept
+    missed = 0
+    for number in np.unique(ticks["episode"]):
+        mine = ticks["episode"] == number
+        starts, keep = ticks["started_ns"][mine], kept[mine]
+        served = np.searchsorted(starts, _slots(int(ticks["scheduled_ns"][mine][0]), int(starts[-1]), fps))
+        served = served[keep[served]]
+        missed += len(served) - len(np.unique(served))
+    return missed
 
 
 def _slots(t0_ns: int, last_start_ns: int, fps: int) -> NDArray[np.int64]:

@@ -209,7 +209,10 @@ def _brief(run: Run) -> str:
     left = run.undisturbed
     alone = ""
     if left is not None:
-        alone = f", {left.disturbed_ticks} ticks disturbed (stalls up to {left.longest_us:.0f} µs)"
+        alone = (
+            f", {left.disturbed_ticks} ticks disturbed (stalls up to {left.longest_us:.0f} µs), "
+            f"{left.missed_slots} of the missed slots not"
+        )
     return f"{rate} fps, missed {f.missed_ticks}, lost {run.frames_lost}{worst}{alone}"
 
 

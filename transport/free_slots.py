@@ -12,7 +12,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-# Slots come free in bursts when a writer comes back; sorting them in must not take a tick's time.
+# Slots come free in bursts when a writer comes back; a tick sorts in so many of them, and the rest stays for the next.
 _AT_ONCE = 8
 
 
@@ -39,26 +39,30 @@ class FreeSlots:
         if head != self._head:
             self._take_over(head, tail)
         if self._next is None:
+            # Interrupted anywhere in here (Ctrl-C), the next call takes over afresh instead of losing a slot.
+            self._head = -1
             self._collect(head, tail)
-            self._next = self._free.pop()
-            self._index[(head + 1) % len(self._index)] = self._next
+            slot = self._free.pop()
+            self._index[(head + 1) % len(self._index)] = slot
+            self._next, self._head = slot, head
         return self._next
 
     def taken(self) -> None:
         """Record `head + 1` is appended."""
         assert self._next is not None
+        head, self._head = self._head, -1
         self._in_use.append(self._next)
-        self._head += 1
-        self._next = None
+        self._next, self._head = None, head + 1
 
     def _take_over(self, head: int, tail: int) -> None:
         # The first to append, or the one that goes on where another process died; the index alone says what is in use.
         count = len(self._index)
-        self._head, self._next = head, None
+        self._head, self._next = -1, None
         self._kept_from = self._first_kept(head, tail)
         self._in_use = deque(int(self._index[seq % count]) for seq in range(self._kept_from, head + 1))
         in_use = set(self._in_use)
         self._free = [slot for slot in reversed(range(count)) if slot not in in_use]
+        self._head = head
 
     def _collect(self, head: int, tail: int) -> None:
         until = min(self._first_kept(head, tail), self._kept_from + _AT_ONCE)

@@ -2,7 +2,8 @@
 
 One process (control) appends, one (the publisher) reads and frees; the supervisor keeps the file descriptor open so
 that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
-appending can neither fail nor fault. Layout, all numbers little-endian 64-bit:
+appending can neither fail nor fault; only where it cannot be locked, slots that rest may be swapped out. Layout, all
+numbers little-endian 64-bit:
 
     page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable, schema, recent
     index       the slot of each record, up to a multiple of 4096 bytes
@@ -16,7 +17,8 @@ One store publishes a record, so a kill at any moment leaves it there as a whole
 undecided follows from the newest record alone. Every word is one aligned 64-bit store. x86 keeps the order of stores
 and the order of loads, which is all that is relied on; elsewhere (ARM) `fence` orders a record's bytes before `head`
 for the appending side, and `head` before the bytes for the reading side. Slots go back the same way: they are read to
-the end before `tail` moves, and `tail` is loaded before they are written.
+the end before `tail` moves, and `tail` is loaded before they are written. Who looks at the newest records without
+holding them (policy, preview) reads first and asks `is_recent` afterwards.
 """
 
 from __future__ import annotations
@@ -291,8 +293,9 @@ class LogRing:
         Raises:
             LogError: the record is not held.
         """
+        held = self.tail_seq <= seq <= self.head_seq
         slot = self.slot(seq)
-        if not self.tail_seq <= seq <= self.head_seq or int(slot.header[_S_SEQ]) != seq:
+        if not held or int(slot.header[_S_SEQ]) != seq:
             raise LogError(f"record {seq} asked for, but the ring holds {self.tail_seq} to {self.head_seq}")
         kind = RecordKind(int(slot.header[_S_KIND]))
         return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
@@ -305,9 +308,13 @@ class LogRing:
         return self._slots[int(self._index[seq % self.slot_count])]
 
     def is_recent(self, seq: int) -> bool:
-        """Whether the slot of a record is as it was left, be it free or not; ask once it is read."""
+        """Whether the slot of a record is surely as it was left, be it free or not; ask once it is read.
+
+        False also for a record that is held but older. One record fewer than keep their slots: the next one may be
+        seen being filled before the head is seen to move.
+        """
         fence()
-        return self.head_seq < seq + self.recent
+        return self.head_seq + 1 < seq + self.recent
 
     def kind_of(self, seq: int) -> int:
         """Kind of record `seq`, where that is what its slot holds; as `slot` says."""

@@ -141,13 +141,13 @@ class Spill(threading.Thread):
 
     def remove(self) -> None:
         """Everything is delivered: after `finish`, delete the session's folder."""
-        self._files.close()
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
         self.release()
 
     def release(self) -> None:
         """After `finish`, let others have the folder, as the end of the process does."""
+        self._files.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

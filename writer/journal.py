@@ -52,6 +52,7 @@ __all__ = ["JoinedEpisode", "JournalHeader", "JournalWriter", "Segment", "join",
 
 # A chunk is closed by `flush` alone; the bound only keeps a caller that never flushes from filling the memory.
 _CHUNK_BYTES = 64 << 20
+_PIECE_BYTES = 64 << 10
 
 
 class JournalWriter:
@@ -169,7 +170,11 @@ class JournalWriter:
 
 
 class _File:
-    """An unbuffered file: a write that failed leaves nothing behind that a later close would try again."""
+    """An unbuffered file: a write that failed leaves nothing behind that a later close would try again.
+
+    A kernel without preemption lets nothing else run on the processor, not even the loop, while it copies a piece of a
+    write into its cache, and that piece may be megabytes; hence pieces.
+    """
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -178,7 +183,7 @@ class _File:
     def write(self, data: bytes) -> int:
         view = memoryview(data)
         while view.nbytes:
-            written = os.write(self._fd, view)
+            written = os.write(self._fd, view[:_PIECE_BYTES])
             view = view[written:]
             self._position += written
         return len(data)

@@ -77,7 +77,8 @@ def _of_system(runs: Sequence[Run]) -> dict[str, Any]:
     watched = [run.undisturbed for run in gave if run.undisturbed is not None]
     if watched:
         _pool(found["undisturbed"], [each.spreads for each in watched])
-        found["undisturbed"]["disturbed_ticks"] = sum(each.disturbed_ticks for each in watched)
+        for name in ("disturbed_ticks", "missed_slots"):
+            found["undisturbed"][name] = sum(getattr(each, name) for each in watched)
     return found
 
 
@@ -102,10 +103,13 @@ def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
         lines += [f"{load['name']}   ({taken}){void}", head, columns]
         lines += [_timing_line(system, load[system]) for system in SYSTEMS]
         if "undisturbed" in load["onbeat"]:
-            lines.append("without the ticks before which a processor stood still (--stalls), so many:")
+            lines.append(
+                "without the ticks before which a processor stood still (--stalls): left out; missed of the rest"
+            )
             for system in SYSTEMS:
                 left = load[system].get("undisturbed")
-                lines += [f"{_timing_line(system, left)}   {left['disturbed_ticks']}"] if left else []
+                if left:
+                    lines.append(f"{_timing_line(system, left)}   {left['disturbed_ticks']}; {left['missed_slots']}")
             lines.append(f"a processor stood still for (ms of a run): {_stood_still(load)}")
         lines.append(_COUNTS)
         for system in SYSTEMS[:2]:

@@ -2,8 +2,9 @@
 
 On a machine that others share, a loop is late when the hypervisor runs somebody else, and no priority helps. A watch on
 each processor (`run_stalls`) says when that was. A tick is disturbed if a processor of the measured ones stood still
-between the start of the tick before it and its own; nothing else is left out, and how many are left out is told. If
-processors that run nothing of what is measured stand still as long, it is not the load that stops them.
+between the slot of the tick before it and its own start: its slot, because a tick that a stall made late ends late, and
+may cost the next one. Nothing else is left out, and how many are left out is told. If processors that run nothing of
+what is measured stand still as long, it is not the load that stops them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from control.load_figures import Spreads, spreads_ns
+from control.load_figures import Spreads, missed_slots, spreads_ns
 from transport.timing import figures_us
 
 _LIMIT_S = 20.0
@@ -46,6 +47,7 @@ class Undisturbed:
 
     Attributes:
         disturbed_ticks: that were left out.
+        missed_slots: before the ticks that are left.
         stalls, longest_us: of the measured processors, between the first tick and the last.
         still_ms: for how long one of them stood still, on average, in ms.
         elsewhere_ms: the same of the other processors; None if there are none.
@@ -53,6 +55,7 @@ class Undisturbed:
 
     spreads: Spreads
     disturbed_ticks: int
+    missed_slots: int
     stalls: int
     longest_us: float
     still_ms: float
@@ -62,6 +65,7 @@ class Undisturbed:
         spreads = {f"{each.name}_us": figures_us(getattr(self.spreads, each.name)) for each in fields(self.spreads)}
         return {
             "disturbed_ticks": self.disturbed_ticks,
+            "missed_slots": self.missed_slots,
             "stalls": self.stalls,
             "longest_us": self.longest_us,
             "still_ms": self.still_ms,
@@ -111,7 +115,7 @@ def _watch(core: int, file: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def disturbed(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether a processor stood still between the start of the tick before (of the slot, for the first) and the tick's.
+    """Whether a processor stood still between the slot of the tick before (its own, for the first) and its start.
 
     Args:
         ticks: dtype `load_trace.TICK_DTYPE`, in order.
@@ -119,8 +123,9 @@ def disturbed(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.b
     """
     starts = ticks["started_ns"]
     first = np.r_[True, ticks["episode"][1:] != ticks["episode"][:-1]] if len(ticks) else np.zeros(0, bool)
-    since = np.where(first, np.minimum(ticks["scheduled_ns"], starts), np.roll(starts, 1))
-    # Spans that began before the tick's start, less those that had ended by the start of the one before.
+    due = np.minimum(ticks["scheduled_ns"], starts)
+    since = np.where(first, due, np.roll(due, 1))
+    # Spans that began before the tick's start, less those that had ended by then.
     begun = np.searchsorted(np.sort(spans[:, 0]), starts, side="left")
     ended = np.searchsorted(np.sort(spans[:, 1]), since, side="right")
     hit: NDArray[np.bool_] = begun > ended
@@ -140,6 +145,7 @@ def undisturbed(ticks: NDArray[np.void], stalls: Stalls, cores: int, fps: int) -
     return Undisturbed(
         spreads_ns(ticks, fps, kept=~hit),
         int(hit.sum()),
+        missed_slots(ticks, fps, kept=~hit),
         len(during),
         float((during[:, 1] - during[:, 0]).max(initial=0) / 1e3),
         _ms(during) / cores,

@@ -95,7 +95,7 @@ def test_a_frame_whose_slot_may_be_taken_again_meanwhile_is_left_out(
 ) -> None:
     append(ring, 1)
     # Fewer than that and the slot keeps the frame, though it is free.
-    end = ring.head_seq + ring.recent - (not too_late)
+    end = ring.head_seq + ring.recent - 1 - (not too_late)
 
     def copied_while_frames_come(stream: Stream, picture: NDArray[Any]) -> NDArray[Any]:
         copy = to_wire(stream, picture).copy()

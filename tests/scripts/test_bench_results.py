@@ -157,12 +157,14 @@ def test_undisturbed_ticks_have_rows_and_ratios_of_their_own():
     runs = {"onbeat": timed(5, worst_us=2025), "lerobot": timed(5, worst_us=2005), "floor": timed(3)}
     for system, run in runs.items():
         quiet = timed(4 if system != "lerobot" else 5, worst_us=0 if system != "lerobot" else 905)
-        run.undisturbed = Undisturbed(quiet.spreads, 7, 9, 8000.0, 12.0, None if system == "floor" else 11.0)
+        run.undisturbed = Undisturbed(quiet.spreads, 7, 1, 9, 8000.0, 12.0, None if system == "floor" else 11.0)
     found = results.summarize("x", [runs, runs])
     assert found["onbeat"]["undisturbed"]["disturbed_ticks"] == 14
+    assert found["onbeat"]["undisturbed"]["missed_slots"] == 2
     assert found["onbeat"]["undisturbed"]["lateness_us"]["max_of_all"] < found["onbeat"]["lateness_us"]["max_of_all"]
     lines = "\n".join(results.table([found]))
     assert lines.count("\nonbeat ") == 3
+    assert lines.count("   14; 2\n") == 3
     assert "stood still for (ms of a run): onbeat 12 (one that ran nothing of it 11), " in lines
     assert lines.count("floor 12\n") == 1
     raw, quiet_line = results.ratios([found])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.load_figures import spreads_ns
+from control.load_figures import missed_slots, spreads_ns
 from control.load_trace import TICK_DTYPE
 from scripts.bench_kit.stalls import Stalls, disturbed, undisturbed, watched
 
@@ -41,15 +41,17 @@ def spans(*pairs: tuple[float, float]) -> np.ndarray:
     ("span", "hit"),
     [
         ((-3, -1), [False, False, False, False]),
-        ((-3, 0.5), [True, False, False, False]),
+        ((-3, 0.5), [True, True, False, False]),
         ((5, 6), [False, True, False, False]),
+        ((0.1, 0.6), [True, True, False, False]),  # the tick after a late one too
         ((8, 25), [False, True, True, True]),
         ((0.5, 10.0), [True, True, False, False]),
+        ((9, 9.9), [False, True, False, False]),
         ((31, 99), [False, False, False, False]),
         ((-1, 99), [True, True, True, True]),
     ],
 )
-def test_a_tick_is_disturbed_by_what_happens_between_the_tick_before_and_its_start(span, hit):
+def test_a_tick_is_disturbed_by_what_happens_between_the_slot_before_and_its_start(span, hit):
     assert disturbed(trace(0.7, 10, 20.1, 30), spans(span)).tolist() == hit
 
 
@@ -62,26 +64,27 @@ def test_between_two_episodes_nothing_is_disturbed():
 def test_as_if_every_span_were_compared_with_every_tick(pairs):
     ticks = trace(*(10.0 * slot + (slot * 7 % 5) / 10 for slot in range(40)))
     found = spans(*((begin, begin + length) for begin, length in pairs))
-    starts = ticks["started_ns"]
-    since = np.r_[ticks["scheduled_ns"][0], starts[:-1]]
+    starts, slots = ticks["started_ns"], ticks["scheduled_ns"]
+    since = np.r_[slots[0], slots[:-1]]
     expected = [any(b < start and e > before for b, e in found) for before, start in zip(since, starts, strict=True)]
     assert disturbed(ticks, found).tolist() == expected
 
 
 def test_only_disturbed_ticks_are_left_out_with_their_slots_and_intervals():
-    # The third tick missed two slots in a stall; the last is late for a reason of its own.
-    ticks = trace(0, 10, 42, 50, 60, 75)
+    # The third tick missed two slots in a stall; the last is late, after a missed slot, for reasons of its own.
+    ticks = trace(0, 10, 42, 50, 60, 85)
     everything = spreads_ns(ticks, FPS)
-    assert (everything.lateness / MS).tolist() == [0, 0, 22, 12, 2, 0, 0, 5]
-    stalls = Stalls(spans((15, 41), (200, 300)), [spans((-9, -8), (5, 7)), spans((50, 51), (60, 64))])
+    assert (everything.lateness / MS).tolist() == [0, 0, 22, 12, 2, 0, 0, 15, 5]
+    stalls = Stalls(spans((15, 40), (200, 300)), [spans((-9, -8), (5, 7)), spans((50, 51), (60, 64))])
     left = undisturbed(ticks, stalls, 2, FPS)
-    assert (left.disturbed_ticks, left.stalls, left.longest_us) == (1, 1, 26_000)
-    assert (left.still_ms, left.elsewhere_ms) == (13, 3.5)
-    assert (left.spreads.lateness / MS).tolist() == [0, 0, 0, 0, 5]
-    assert (left.spreads.action / MS).tolist() == [1, 1, 1, 1, 6]
-    assert (left.spreads.period_error / MS).tolist() == [0, 0, 5]
+    assert (left.disturbed_ticks, left.stalls, left.longest_us) == (1, 1, 25_000)
+    assert (left.missed_slots, missed_slots(ticks, FPS)) == (1, 3)
+    assert (left.still_ms, left.elsewhere_ms) == (12.5, 3.5)
+    assert (left.spreads.lateness / MS).tolist() == [0, 0, 0, 0, 15, 5]
+    assert (left.spreads.action / MS).tolist() == [1, 1, 1, 1, 16, 6]
+    assert (left.spreads.period_error / MS).tolist() == [0, 0, 15]
     found = left.to_json()
-    assert found["lateness_us"]["max"] == 5000
+    assert found["lateness_us"]["max"] == 15_000
     assert found["disturbed_ticks"] == 1
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transport import free_slots
 from transport.free_slots import FreeSlots
 
 SLOTS, RECENT = 40, 10
@@ -77,6 +86,48 @@ def test_the_index_alone_says_what_is_in_use() -> None:
     for _ in range(SLOTS - 21):
         log.append()
     assert log.head + 1 - log.tail == SLOTS
+
+
+@pytest.mark.parametrize("first_to_append", [True, False])
+def test_ctrl_c_at_any_line_loses_no_slot(first_to_append: bool) -> None:
+    """`record_dataset` runs in its caller's process, where an interrupt may come anywhere."""
+    for line in itertools.count(1):
+        log = Log()
+        for _ in range(2 * SLOTS):
+            log.append()
+            log.free_to(log.head - 2)
+        if first_to_append:
+            log.free = FreeSlots(log.index, log.recent)
+        try:
+            with _interrupted_at(line):
+                log.append()
+            return
+        except KeyboardInterrupt:
+            pass
+        while log.head + 1 - log.tail < SLOTS:
+            log.append()
+        held = [int(log.index[seq % SLOTS]) for seq in range(log.tail, log.head + 1)]
+        assert sorted(held) == list(range(SLOTS)), line
+
+
+@contextmanager
+def _interrupted_at(line: int) -> Iterator[None]:
+    """KeyboardInterrupt before the nth line of free_slots.py that runs."""
+    lines = itertools.count(1)
+
+    def trace(frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename != free_slots.__file__:
+            return None
+        if event == "line" and next(lines) == line:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -163,6 +164,7 @@ class HeldLogMachine(RuleBasedStateMachine):
         assert self.world.log.spilled_seq == self.world.ring.head_seq
         assert self.world.spill.finish(_LIMIT_S)
         self.world.spill.remove()
+        os.close(self.world.ring.fd)
         self.folder.cleanup()
 
 

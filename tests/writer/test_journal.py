@@ -289,6 +289,26 @@ def test_a_full_disk_leaves_what_was_flushed(tmp_path: Path, monkeypatch: pytest
     assert "torn" in segment.damage or "check" in segment.damage
 
 
+def test_a_large_flush_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without preemption keeps the loop waiting while it copies a piece."""
+    path = tmp_path / "segment-000.mcap"
+    journal = JournalWriter.create(path, HEADER)
+    write, sizes = os.write, []
+
+    def noted(fd: int, data: Any) -> int:
+        sizes.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", noted)
+    for index in range(2000):
+        journal.row(101 + index, index, row(index))
+    journal.flush()
+    monkeypatch.undo()
+    journal.close()
+    assert max(sizes) == 64 << 10
+    assert [r.frame_index for r in read_segment(path).rows] == list(range(2000))
+
+
 def test_a_disk_that_is_full_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(fd: int, data: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
