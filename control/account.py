@@ -14,7 +14,8 @@ from control.frame_telemetry import FrameTelemetry
 from control.overruns import HeavyStep, Overruns
 from control.pacer import Tick
 from control.source import Outcome
-from transport.ring import LogRing, Slot
+from transport.ring import LogRing
+from transport.ring_layout import Slot
 from transport.schema import LoopFlag
 
 _NOTHING: Mapping[str, int] = {}

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transport.ring import fence
+from transport.fence import fence
 
 SLOTS = 4
 _PAGE = 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from transport.ring import Slot
+from transport.ring_layout import Slot
 from transport.schema import LOOP_TELEMETRY, Schema
 
 _CODES = {"int64": "q", "uint32": "I", "bool": "?"}

@@ -26,7 +26,8 @@ from control.session_rules import SessionRules
 from control.source import Draft, Source
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeBegan, EpisodeEnded, Event, SessionEnded, Verdict
-from transport.ring import LogRing, Slot
+from transport.ring import LogRing
+from transport.ring_layout import Slot
 
 # How often an unpaced loop looks whether the writer has made room.
 _LOOK_NS = 1_000_000

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from transport.ring import fence
+from transport.fence import fence
 
 SLOTS = 4
 # Rows of a chunk that are kept: no policy is trusted further ahead.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transport.records import EpisodeBegan
-from transport.ring import LogRing, event_bytes
+from transport.ring import LogRing
+from transport.ring_layout import event_bytes
 from transport.schema import Kind, Schema
 
 _PREFIX = "observation."

@@ -11,7 +11,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from transport.ring import LogRing, fence, session_of
+from transport.fence import fence
+from transport.ring import LogRing, session_of
 from transport.schema import Schema
 
 

@@ -2,12 +2,8 @@
 
 One process (control) appends, one (the publisher) reads and frees; the supervisor keeps the file descriptor open so
 that either can be restarted. The memory is a memfd, allocated and touched in full before the session starts, so that
-appending can neither fail nor fault; only where it cannot be locked, slots that rest may be swapped out. Layout, all
-numbers little-endian 64-bit:
-
-    page 0      header: magic, slot count, slot bytes, head, tail, epoch, session, durable, schema, recent
-    index       the slot of each record, up to a multiple of 4096 bytes
-    slot i      64 bytes of slot header, CRCs of the parts, the packed row, the pictures (each 64-byte aligned)
+appending can neither fail nor fault; only where it cannot be locked, slots that rest may be swapped out. `ring_layout`
+says where everything lies in it.
 
 A record with sequence number s (from 1) lives in slot index[s % slot_count]; `free_slots` says which that is. `head` is
 the last appended record and is written after everything else of it; `tail` is the oldest record still held. A frame is
@@ -28,71 +24,47 @@ import errno
 import math
 import mmap
 import os
-import platform
-import threading
 import uuid
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from transport.errors import LogError
+from transport.fence import fence
 from transport.free_slots import FreeSlots
 from transport.records import Event, RecordKind
+from transport.ring_layout import (
+    H_DURABLE,
+    H_EPOCH,
+    H_HEAD,
+    H_MAGIC,
+    H_RECENT,
+    H_SCHEMA,
+    H_SESSION,
+    H_SLOT_BYTES,
+    H_SLOTS,
+    H_TAIL,
+    PAGE,
+    S_CRC_KNOWN,
+    S_EPISODE,
+    S_FRAME,
+    S_KIND,
+    S_LENGTH,
+    S_SEQ,
+    Slot,
+    SlotLayout,
+    ring_bytes,
+    slot_views,
+    slots_in,
+)
 from transport.schema import Schema
 
 _MAGIC = 0x32_54_41_45_42_4E_4F  # "ONBEAT2", little-endian
-_PAGE = 4096
-_ALIGN = 64
-_SLOT_HEADER_BYTES = 64
-_EVENT_BYTES = 16384
-_WEAKLY_ORDERED = platform.machine() not in ("x86_64", "AMD64", "i686", "i386")
-_FENCE = threading.Lock()
 # Kept free of frames, so that the end of an episode and its verdict can always be appended.
 RESERVED_SLOTS = 8
 # For how long a slot stays as it is even when it is free: a policy may be a second behind.
 _RECENT_S = 1.25
 _MIN_RECENT = 16
-
-# Words of the header; the session id takes two.
-_H_MAGIC, _H_SLOTS, _H_SLOT_BYTES, _H_HEAD, _H_TAIL, _H_EPOCH, _H_SESSION = range(7)
-_H_DURABLE, _H_SCHEMA, _H_RECENT = 8, 9, 10
-# Words of a slot's header.
-_S_SEQ, _S_KIND, _S_LENGTH, _S_CRC_KNOWN, _S_EPISODE, _S_FRAME = range(6)
-
-
-@dataclass(frozen=True, slots=True)
-class SlotLayout:
-    """Where the parts of a slot lie, in bytes from the slot's start; the same for every slot of a session."""
-
-    row_offset: int
-    picture_offsets: tuple[int, ...]
-    slot_bytes: int
-
-    @classmethod
-    def of(cls, schema: Schema) -> SlotLayout:
-        parts = 1 + len(schema.pictures)
-        row_offset = _aligned(_SLOT_HEADER_BYTES + 4 * parts)
-        offset = _aligned(row_offset + schema.row_dtype.itemsize)
-        offsets = []
-        for stream in schema.pictures:
-            offsets.append(offset)
-            offset = _aligned(offset + stream.nbytes)
-        return cls(row_offset, tuple(offsets), _up(max(offset, row_offset + _EVENT_BYTES), _PAGE))
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Views into one slot: its numbers, its CRCs, and the arrays of a frame."""
-
-    header: NDArray[np.uint64]
-    crcs: NDArray[np.uint32]
-    row: NDArray[np.void]
-    pictures: tuple[NDArray[Any], ...]
-    payload: NDArray[np.uint8]
 
 
 class LogRing:
@@ -105,16 +77,16 @@ class LogRing:
         size = os.fstat(fd).st_size
         self._map = mmap.mmap(fd, size, access=mmap.ACCESS_READ if read_only else mmap.ACCESS_WRITE)
         whole = np.frombuffer(self._map, np.uint8)
-        self._header = whole[:_PAGE].view(np.uint64)
+        self._header = whole[:PAGE].view(np.uint64)
         self.slot_count = slots_in(size, layout.slot_bytes)
         self.slot_bytes = layout.slot_bytes
-        self._index = whole[_PAGE : _PAGE + 8 * self.slot_count].view(np.uint64)
+        self._index = whole[PAGE : PAGE + 8 * self.slot_count].view(np.uint64)
         self._slots = [
-            _slot(whole[start : start + layout.slot_bytes], layout, schema)
+            slot_views(whole[start : start + layout.slot_bytes], layout, schema)
             for start in range(size - self.slot_count * layout.slot_bytes, size, layout.slot_bytes)
         ]
         # So many of the newest records keep their slots, be they free or not.
-        self.recent = int(self._header[_H_RECENT])
+        self.recent = int(self._header[H_RECENT])
         self._free = FreeSlots(self._index, self.recent)
 
     @classmethod
@@ -139,7 +111,7 @@ class LogRing:
         try:
             os.posix_fallocate(fd, 0, size)
             recent = min(max(math.ceil(_RECENT_S * fps), _MIN_RECENT), slots - 1)
-            os.pwrite(fd, recent.to_bytes(8, "little"), 8 * _H_RECENT)
+            os.pwrite(fd, recent.to_bytes(8, "little"), 8 * H_RECENT)
         except OSError as error:
             os.close(fd)
             if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
@@ -151,12 +123,12 @@ class LogRing:
         ring = cls(fd, schema)
         ring._touch()
         session = uuid.uuid4().bytes
-        ring._header[_H_SESSION : _H_SESSION + 2] = np.frombuffer(session, np.uint64)
-        ring._header[_H_SLOTS] = ring.slot_count
-        ring._header[_H_SLOT_BYTES] = slot_bytes
-        ring._header[_H_SCHEMA] = _fingerprint(schema)
-        ring._header[_H_TAIL] = 1
-        ring._header[_H_MAGIC] = _MAGIC
+        ring._header[H_SESSION : H_SESSION + 2] = np.frombuffer(session, np.uint64)
+        ring._header[H_SLOTS] = ring.slot_count
+        ring._header[H_SLOT_BYTES] = slot_bytes
+        ring._header[H_SCHEMA] = _fingerprint(schema)
+        ring._header[H_TAIL] = 1
+        ring._header[H_MAGIC] = _MAGIC
         return ring
 
     @classmethod
@@ -173,14 +145,14 @@ class LogRing:
         slot_bytes = SlotLayout.of(schema).slot_bytes
         words = _header_of(fd)
         expected = (slots_in(os.fstat(fd).st_size, slot_bytes), slot_bytes, _fingerprint(schema))
-        found = tuple(words[i] for i in (_H_SLOTS, _H_SLOT_BYTES, _H_SCHEMA))
+        found = tuple(words[i] for i in (H_SLOTS, H_SLOT_BYTES, H_SCHEMA))
         if found != expected:
             raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
         return cls(fd, schema, read_only=read_only)
 
     def _touch(self) -> None:
         # posix_fallocate gives pages to the file; this maps them here, so that the loop never takes a fault.
-        np.frombuffer(self._map, np.uint8)[::_PAGE] = 0
+        np.frombuffer(self._map, np.uint8)[::PAGE] = 0
 
     def lock(self) -> bool:
         """Ask the kernel to keep the ring in memory; False if it does not permit that much."""
@@ -195,19 +167,19 @@ class LogRing:
     @property
     def session_id(self) -> str:
         """32 hexadecimal digits."""
-        return self._header[_H_SESSION : _H_SESSION + 2].tobytes().hex()
+        return self._header[H_SESSION : H_SESSION + 2].tobytes().hex()
 
     @property
     def head_seq(self) -> int:
         """The last appended record; 0 before the first."""
-        seq = int(self._header[_H_HEAD])
+        seq = int(self._header[H_HEAD])
         fence()
         return seq
 
     @property
     def tail_seq(self) -> int:
         """The oldest record still held; head + 1 when there is none."""
-        return int(self._header[_H_TAIL])
+        return int(self._header[H_TAIL])
 
     @property
     def capacity(self) -> int:
@@ -239,49 +211,49 @@ class LogRing:
     @property
     def durable_seq(self) -> int:
         """The newest record that the writer has called durable, as far as the publisher has noted it; 0 before."""
-        return int(self._header[_H_DURABLE])
+        return int(self._header[H_DURABLE])
 
     # -- the appending side --------------------------------------------------------------------------------------
 
     def next_slot(self) -> Slot | None:
         """The slot of the next frame, to be filled in place; None when the ring is full."""
-        head, tail = int(self._header[_H_HEAD]), self.tail_seq
+        head, tail = int(self._header[H_HEAD]), self.tail_seq
         if head + 1 - tail >= self.slot_count - RESERVED_SLOTS:
             return None
         return self._slots[self._free.next(head, tail)]
 
     def append_frame(self, episode_id: int, frame_index: int) -> int:
         """Append the frame that was filled into `next_slot()`; returns its sequence number."""
-        head = int(self._header[_H_HEAD])
+        head = int(self._header[H_HEAD])
         seq = head + 1
         header = self._slots[self._free.next(head, self.tail_seq)].header
-        header[_S_SEQ] = seq
-        header[_S_KIND] = RecordKind.FRAME
-        header[_S_CRC_KNOWN] = 0
-        header[_S_EPISODE] = episode_id
-        header[_S_FRAME] = frame_index
+        header[S_SEQ] = seq
+        header[S_KIND] = RecordKind.FRAME
+        header[S_CRC_KNOWN] = 0
+        header[S_EPISODE] = episode_id
+        header[S_FRAME] = frame_index
         fence()
-        self._header[_H_HEAD] = seq
+        self._header[H_HEAD] = seq
         self._free.taken()
         return seq
 
     def append_event(self, event: Event) -> int | None:
         """Append a record other than a frame; None when not even the reserved slots are free."""
-        head, tail = int(self._header[_H_HEAD]), self.tail_seq
+        head, tail = int(self._header[H_HEAD]), self.tail_seq
         if head + 1 - tail >= self.slot_count:
             return None
         seq = head + 1
         slot = self._slots[self._free.next(head, tail)]
         data = event.pack()
         slot.payload[: len(data)] = np.frombuffer(data, np.uint8)
-        slot.header[_S_SEQ] = seq
-        slot.header[_S_KIND] = event.kind
-        slot.header[_S_LENGTH] = len(data)
-        slot.header[_S_CRC_KNOWN] = 0
-        slot.header[_S_EPISODE] = getattr(event, "episode_id", 0)
-        slot.header[_S_FRAME] = 0
+        slot.header[S_SEQ] = seq
+        slot.header[S_KIND] = event.kind
+        slot.header[S_LENGTH] = len(data)
+        slot.header[S_CRC_KNOWN] = 0
+        slot.header[S_EPISODE] = getattr(event, "episode_id", 0)
+        slot.header[S_FRAME] = 0
         fence()
-        self._header[_H_HEAD] = seq
+        self._header[H_HEAD] = seq
         self._free.taken()
         return seq
 
@@ -295,10 +267,10 @@ class LogRing:
         """
         held = self.tail_seq <= seq <= self.head_seq
         slot = self.slot(seq)
-        if not held or int(slot.header[_S_SEQ]) != seq:
+        if not held or int(slot.header[S_SEQ]) != seq:
             raise LogError(f"record {seq} asked for, but the ring holds {self.tail_seq} to {self.head_seq}")
-        kind = RecordKind(int(slot.header[_S_KIND]))
-        return kind, int(slot.header[_S_EPISODE]), int(slot.header[_S_FRAME]), slot
+        kind = RecordKind(int(slot.header[S_KIND]))
+        return kind, int(slot.header[S_EPISODE]), int(slot.header[S_FRAME]), slot
 
     def slot(self, seq: int) -> Slot:
         """Where record `seq` is, or was; for whoever checks by other means what it holds.
@@ -318,7 +290,7 @@ class LogRing:
 
     def kind_of(self, seq: int) -> int:
         """Kind of record `seq`, where that is what its slot holds; as `slot` says."""
-        return int(self.slot(seq).header[_S_KIND])
+        return int(self.slot(seq).header[S_KIND])
 
     def _newest(self) -> tuple[int, int, int]:
         """Kind (0 before the first), episode and frame index of the head, which stays legible when it is free."""
@@ -326,32 +298,21 @@ class LogRing:
         if seq == 0:
             return 0, 0, 0
         header = self.slot(seq).header
-        return int(header[_S_KIND]), int(header[_S_EPISODE]), int(header[_S_FRAME])
+        return int(header[S_KIND]), int(header[S_EPISODE]), int(header[S_FRAME])
 
     def free_to(self, seq: int) -> None:
         """Give up all records before `seq`."""
         fence()
-        self._header[_H_TAIL] = max(self.tail_seq, min(seq, self.head_seq + 1))
+        self._header[H_TAIL] = max(self.tail_seq, min(seq, self.head_seq + 1))
 
     def note_durable(self, seq: int) -> None:
         """The writer holds everything up to `seq`, also where it is not freed here yet."""
-        self._header[_H_DURABLE] = seq
+        self._header[H_DURABLE] = seq
 
     def next_epoch(self) -> int:
         """A number greater than any that a publisher of this session had before."""
-        self._header[_H_EPOCH] += np.uint64(1)
-        return int(self._header[_H_EPOCH])
-
-
-def ring_bytes(slots: int, slot_bytes: int) -> int:
-    """Memory of a ring: its header, the index, the slots."""
-    return _PAGE + _up(8 * slots, _PAGE) + slots * slot_bytes
-
-
-def slots_in(nbytes: int, slot_bytes: int) -> int:
-    """How many slots fit into so much memory."""
-    slots = max(nbytes - _PAGE, 0) // (slot_bytes + 8)
-    return slots if ring_bytes(slots, slot_bytes) <= nbytes else slots - 1
+        self._header[H_EPOCH] += np.uint64(1)
+        return int(self._header[H_EPOCH])
 
 
 def session_of(fd: int) -> str:
@@ -360,31 +321,15 @@ def session_of(fd: int) -> str:
     Raises:
         LogError: the memory is not a ring.
     """
-    return np.array(_header_of(fd)[_H_SESSION : _H_SESSION + 2], np.uint64).tobytes().hex()
+    return np.array(_header_of(fd)[H_SESSION : H_SESSION + 2], np.uint64).tobytes().hex()
 
 
 def _header_of(fd: int) -> list[int]:
-    page = os.pread(fd, _PAGE, 0)
-    words: list[int] = np.frombuffer(page, np.uint64).tolist() if len(page) == _PAGE else [0]
-    if words[_H_MAGIC] != _MAGIC:
+    page = os.pread(fd, PAGE, 0)
+    words: list[int] = np.frombuffer(page, np.uint64).tolist() if len(page) == PAGE else [0]
+    if words[H_MAGIC] != _MAGIC:
         raise LogError("the shared memory is not a log ring of this version; start the session anew")
     return words
-
-
-def event_bytes(slot: Slot) -> bytes:
-    """The packed event in a slot."""
-    return slot.payload[: int(slot.header[_S_LENGTH])].tobytes()
-
-
-def known_crcs(slot: Slot) -> Sequence[int] | None:
-    """The CRCs that `remember_crcs` left, or None."""
-    return slot.crcs.tolist() if slot.header[_S_CRC_KNOWN] else None
-
-
-def remember_crcs(slot: Slot, crcs: Sequence[int]) -> None:
-    """Keep the CRCs of a record's parts, so that a later sending shows any damage since the first."""
-    slot.crcs[: len(crcs)] = crcs
-    slot.header[_S_CRC_KNOWN] = 1
 
 
 def available_memory_bytes() -> int:
@@ -396,44 +341,5 @@ def available_memory_bytes() -> int:
     raise LogError("/proc/meminfo has no MemAvailable; onbeat needs Linux 3.14 or newer")
 
 
-def fence() -> None:
-    """Order loads and stores before it against those after it, where the processor does not do so by itself.
-
-    A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model; the other way round is
-    none, because both sides may move into the section. Hence twice.
-    """
-    if _WEAKLY_ORDERED:
-        with _FENCE:
-            pass
-        with _FENCE:
-            pass
-        with _FENCE:
-            pass
-
-
 def _fingerprint(schema: Schema) -> int:
     return zlib.crc32(repr(schema.to_wire()).encode())
-
-
-def _slot(memory: NDArray[np.uint8], layout: SlotLayout, schema: Schema) -> Slot:
-    row_end = layout.row_offset + schema.row_dtype.itemsize
-    pictures = tuple(
-        memory[start : start + stream.nbytes].view(stream.dtype).reshape(stream.shape)
-        for start, stream in zip(layout.picture_offsets, schema.pictures, strict=True)
-    )
-    parts = 1 + len(pictures)
-    return Slot(
-        header=memory[:_SLOT_HEADER_BYTES].view(np.uint64),
-        crcs=memory[_SLOT_HEADER_BYTES : _SLOT_HEADER_BYTES + 4 * parts].view(np.uint32),
-        row=memory[layout.row_offset : row_end].view(schema.row_dtype).reshape(()),
-        pictures=pictures,
-        payload=memory[layout.row_offset :],
-    )
-
-
-def _up(value: int, to: int) -> int:
-    return -(-value // to) * to
-
-
-def _aligned(value: int) -> int:
-    return _up(value, _ALIGN)

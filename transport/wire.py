@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transport.checksum import crc32
 from transport.records import RecordKind
-from transport.ring import Slot, event_bytes, known_crcs, remember_crcs
+from transport.ring_layout import Slot, event_bytes, known_crcs, remember_crcs
 from transport.schema import Kind, Schema, Stream
 
 Part = bytes | memoryview | NDArray[Any]

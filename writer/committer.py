@@ -200,7 +200,9 @@ def main() -> None:
     link, _, (ready_fd, done_fd) = child_link()
     # A session opens its encoder to check it: with SVT-AV1, every commit would then run before the loop.
     give_up_realtime()
-    CommitterProcess(link, ready_fd, done_fd).run()
+    committer = CommitterProcess(link, ready_fd, done_fd)
+    link.send({"up": True})
+    committer.run()
 
 
 if __name__ == "__main__":

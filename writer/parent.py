@@ -24,6 +24,8 @@ from writer.workdir import RootLock, SessionDir, work_dir
 # More restarts than this within a minute mean that restarting does not help; a writer that serves one recorder after
 # the other goes on all the same, slowly: what ends its children may come from one of them.
 _MAX_RESTARTS = 10
+# So do this many in a row that end before they are up, however long each takes: importing lerobot may take a minute.
+_MAX_IN_VAIN = 5
 _PAUSE_S = 5.0
 # Importing lerobot takes ten seconds of CPU while the first episode is being encoded.
 _COMMITTER_NICENESS = 19
@@ -37,20 +39,30 @@ class _Child:
         self._fds = fds
         self._niceness = niceness
         self._starts: deque[float] = deque()
+        self._in_vain = 0
         self.running = False
         self.process: subprocess.Popen[bytes]
         self.link: Link
         self.pidfd = -1
 
     @property
-    def too_often(self) -> bool:
-        """Whether one more start would be one too many within a minute."""
+    def hopeless(self) -> str:
+        """Why one more start would not help; empty if it may."""
         while self._starts and self._starts[0] < time.monotonic() - 60:
             self._starts.popleft()
-        return len(self._starts) >= _MAX_RESTARTS
+        if self._in_vain >= _MAX_IN_VAIN:
+            return f"{self.module} ended {self._in_vain} times in a row before it was up"
+        return (
+            f"{self.module} ended {_MAX_RESTARTS} times within a minute" if len(self._starts) >= _MAX_RESTARTS else ""
+        )
+
+    def is_up(self) -> None:
+        """It said that it has started."""
+        self._in_vain = 0
 
     def start(self, config: dict[str, Any]) -> None:
         self._starts.append(time.monotonic())
+        self._in_vain += 1
         self.process, self.link = spawn(
             self.module, config, self._fds, die_with_parent=signal.SIGTERM, niceness=self._niceness
         )
@@ -174,10 +186,10 @@ class WriterParent:
         code = child.forget()
         if code == 2 and self._opened is None:
             raise UsageError(self._failure)
-        if child.too_often:
+        if child.hopeless:
             if self._base is None or self._once:
-                raise OnbeatError(f"{child.module} ended {_MAX_RESTARTS} times within a minute; see its messages above")
-            self._log(f"{child.module} ended {_MAX_RESTARTS} times within a minute; pausing {_PAUSE_S:g} s")
+                raise OnbeatError(f"{child.hopeless}; see its messages above")
+            self._log(f"{child.hopeless}; pausing {_PAUSE_S:g} s")
             if select.select([self._stop_read], [], [], _PAUSE_S)[0]:
                 self._over = True
                 return
@@ -200,7 +212,10 @@ class WriterParent:
     def _on_message(self, child: _Child, message: dict[str, Any]) -> None:
         if "log" in message:
             self._log(message["log"])
+        elif "up" in message:
+            child.is_up()
         elif "listening" in message:
+            child.is_up()
             if self._base is not None:  # a local writer's address concerns nobody
                 self._log(f"listening at {message['listening']}")
         elif "failed" in message:

@@ -23,7 +23,8 @@ from control.session_plan import SessionPlan
 from control.source import Draft, Mark, Outcome
 from transport.link import Link
 from transport.records import EpisodeBegan, Event, Judgement, RecordKind, SessionEnded, Verdict, unpack_event
-from transport.ring import LogRing, event_bytes
+from transport.ring import LogRing
+from transport.ring_layout import event_bytes
 from transport.schema import HWC, Kind, Schema, Stream
 
 SCHEMA = Schema(

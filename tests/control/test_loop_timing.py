@@ -19,7 +19,8 @@ from control.session_plan import SessionPlan
 from control.source import Draft, Mark, Outcome
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeEnded, Event, Judgement, RecordKind, Verdict, unpack_event
-from transport.ring import LogRing, event_bytes
+from transport.ring import LogRing
+from transport.ring_layout import event_bytes
 from transport.schema import LoopFlag, Schema, Stream
 
 MS = 1_000_000

@@ -15,7 +15,8 @@ from control.session_plan import SessionPlan
 from control.source import Draft, Mark, Outcome
 from transport.errors import OnbeatError
 from transport.records import EndReason, EpisodeEnded, RecordKind
-from transport.ring import LogRing, event_bytes
+from transport.ring import LogRing
+from transport.ring_layout import event_bytes
 from transport.schema import Schema, Stream
 
 SCHEMA = Schema((Stream("action", "float32", (2,)),))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from transport import messages as msg
-from transport import ring, schema, sockets
+from transport import ring_layout, schema, sockets
 from transport.fetcher import Fetcher
 from transport.records import MAX_EVENT_BYTES, MAX_TEXT_BYTES, EndReason, Judgement, RecordKind
 from transport.ring import RESERVED_SLOTS
@@ -113,25 +113,25 @@ def test_the_rings_words() -> None:
     header, slot = table.split("slot i")
     words = dict(re.findall(r"word (\d+)(?:-\d+)? +(\w+)", header))
     assert {int(word): name for word, name in words.items()} == {
-        ring._H_MAGIC: "magic",
-        ring._H_SLOTS: "number",
-        ring._H_SLOT_BYTES: "bytes",
-        ring._H_HEAD: "head",
-        ring._H_TAIL: "tail",
-        ring._H_EPOCH: "epoch",
-        ring._H_SESSION: "session",
-        ring._H_DURABLE: "durable",
-        ring._H_SCHEMA: "zlib",
-        ring._H_RECENT: "recent",
+        ring_layout.H_MAGIC: "magic",
+        ring_layout.H_SLOTS: "number",
+        ring_layout.H_SLOT_BYTES: "bytes",
+        ring_layout.H_HEAD: "head",
+        ring_layout.H_TAIL: "tail",
+        ring_layout.H_EPOCH: "epoch",
+        ring_layout.H_SESSION: "session",
+        ring_layout.H_DURABLE: "durable",
+        ring_layout.H_SCHEMA: "zlib",
+        ring_layout.H_RECENT: "recent",
     }
     assert {int(word): name for word, name in re.findall(r"word (\d+) +([\w ]+?)(?: \(|\n|$)", slot)} == {
-        ring._S_SEQ: "seq",
-        ring._S_KIND: "kind",
-        ring._S_LENGTH: "bytes of an event",
-        ring._S_CRC_KNOWN: "1 when the CRCs are known",
-        ring._S_EPISODE: "episode id",
-        ring._S_FRAME: "frame index",
+        ring_layout.S_SEQ: "seq",
+        ring_layout.S_KIND: "kind",
+        ring_layout.S_LENGTH: "bytes of an event",
+        ring_layout.S_CRC_KNOWN: "1 when the CRCs are known",
+        ring_layout.S_EPISODE: "episode id",
+        ring_layout.S_FRAME: "frame index",
     }
-    assert f"byte {ring._SLOT_HEADER_BYTES} " in slot
-    assert f"multiple of {ring._ALIGN} bytes" in slot
-    assert f"multiple of {ring._PAGE}" in header
+    assert f"byte {ring_layout._SLOT_HEADER_BYTES} " in slot
+    assert f"multiple of {ring_layout._ALIGN} bytes" in slot
+    assert f"multiple of {ring_layout.PAGE}" in header

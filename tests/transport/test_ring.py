@@ -31,7 +31,8 @@ from transport.records import (
     Verdict,
     unpack_event,
 )
-from transport.ring import RESERVED_SLOTS, LogRing, event_bytes
+from transport.ring import RESERVED_SLOTS, LogRing
+from transport.ring_layout import event_bytes
 from transport.schema import HWC, Kind, Schema, Stream
 
 SCHEMA = small_schema(2, height=5, width=7)
