@@ -113,16 +113,21 @@ def spreads_ns(ticks: NDArray[np.void], fps: int, kept: NDArray[np.bool_] | None
     return Spreads(np.concatenate(errors), np.concatenate(lateness), np.concatenate(action))
 
 
-def missed_slots(ticks: NDArray[np.void], fps: int, kept: NDArray[np.bool_] | None = None) -> int:
-    """In how many slots no tick started; `ticks` as for `figures`, `kept` as for `spreads_ns`."""
-    kept = np.ones(len(ticks), bool) if kept is None else kept
+def missed_slots(ticks: NDArray[np.void], fps: int, excused_ns: NDArray[np.int64] | None = None) -> int:
+    """In how many slots no tick started; `ticks` as for `figures`.
+
+    Args:
+        excused_ns: of each tick, how much earlier it might have started; slots that it would then have kept are not
+            counted. None: nothing.
+    """
+    excused_ns = np.zeros(len(ticks), np.int64) if excused_ns is None else excused_ns
     missed = 0
     for number in np.unique(ticks["episode"]):
         mine = ticks["episode"] == number
-        starts, keep = ticks["started_ns"][mine], kept[mine]
-        served = np.searchsorted(starts, _slots(int(ticks["scheduled_ns"][mine][0]), int(starts[-1]), fps))
-        served = served[keep[served]]
-        missed += len(served) - len(np.unique(served))
+        starts = ticks["started_ns"][mine]
+        slots = _slots(int(ticks["scheduled_ns"][mine][0]), int(starts[-1]), fps)
+        served = np.searchsorted(starts, slots)[:-1]
+        missed += int((starts[served] - excused_ns[mine][served] >= slots[1:]).sum())
     return missed
 
 

@@ -94,7 +94,7 @@ class LoadSource:
         self._note_tick()
 
     def _note_tick(self) -> None:
-        # The loop writes its own numbers into the row after `finish`; the slot keeps them for a second.
+        # The loop writes its own numbers into the row after `finish`; the slot keeps them for many ticks.
         if self._published is not None:
             self._trace.append(self._episode, self._published)
             self._published = None

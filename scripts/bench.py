@@ -211,7 +211,7 @@ def _brief(run: Run) -> str:
     if left is not None:
         alone = (
             f", {left.disturbed_ticks} ticks disturbed (stalls up to {left.longest_us:.0f} µs), "
-            f"{left.missed_slots} of the missed slots not"
+            f"{left.missed_slots} slots missed for other reasons"
         )
     return f"{rate} fps, missed {f.missed_ticks}, lost {run.frames_lost}{worst}{alone}"
 

@@ -24,7 +24,6 @@ SUFFIX = ".spill"
 # Drained files give their space back at once; a smaller size would only make more files.
 FILE_BYTES = 256 << 20
 _MAX_BUFFERS = 512  # of one writev; Linux takes 1024
-_PIECE_BYTES = 64 << 10
 
 
 @dataclass
@@ -252,33 +251,16 @@ def _read_file(path: Path, fd: int) -> Iterator[SpilledRecord | DamagedSpillErro
 
 def _write(fd: int, parts: Sequence[Part], offset: int) -> int:
     """Write all of `parts` at `offset`; returns their bytes."""
+    left = [memoryview(part).cast("B") for part in parts]
     start = offset
-    for left in _pieces(parts):
-        while left:
-            count = os.pwritev(fd, left, offset)
-            offset += count
-            while left and count >= len(left[0]):
-                count -= len(left.pop(0))
-            if count:
-                left[0] = left[0][count:]
+    while left:
+        count = os.pwritev(fd, left[:_MAX_BUFFERS], offset)
+        offset += count
+        while left and count >= len(left[0]):
+            count -= len(left.pop(0))
+        if count:
+            left[0] = left[0][count:]
     return offset - start
-
-
-def _pieces(parts: Sequence[Part]) -> Iterator[list[memoryview]]:
-    """The same bytes in lists for one write each: a kernel without preemption holds the loop up while it copies one."""
-    piece: list[memoryview] = []
-    room = _PIECE_BYTES
-    for part in parts:
-        left = memoryview(part).cast("B")
-        while left:
-            piece.append(left[:room])
-            room -= len(piece[-1])
-            left = left[len(piece[-1]) :]
-            if room == 0 or len(piece) == _MAX_BUFFERS:
-                yield piece
-                piece, room = [], _PIECE_BYTES
-    if piece:
-        yield piece
 
 
 def _delete(file: SpillFile) -> None:

@@ -52,6 +52,7 @@ class CommitterProcess:
         self._committer: Committer | None = None
         self._uploading: Uploading | None = None
         self._refusal = ""
+        self._up = False
         self._tries: dict[int, Tries] = {}
 
     def run(self) -> None:
@@ -72,6 +73,8 @@ class CommitterProcess:
                         self._uploading.stop()
                     return
                 self._on_message(received[0])
+                # Not before: what ends a committer may be the session that it opens.
+                self._say_up()
             self._commit_ready()
             if self._uploading is not None:
                 self._uploading.turn(readable=any(fd in ready for fd in uploads))
@@ -110,6 +113,7 @@ class CommitterProcess:
                 if tries.begun >= _FORWARD_TRIES:
                     raise CommitError(f"the committer ended {tries.begun} times over it")
                 tries.begin()
+                self._say_up()  # these have a limit of their own
             self._committer = self._make(session.root, work, session.spec, session.schema)
             tries.forget()
             self._refusal = ""
@@ -147,6 +151,11 @@ class CommitterProcess:
 
     def _find(self, session: Session, episode_id: int) -> Committed | None:
         return None if self._committer is None else self._committer.find(session.session_id, episode_id)
+
+    def _say_up(self) -> None:
+        if not self._up:
+            self._up = True
+            self._link.send({"up": True})
 
     def _say_failed(self, episode_id: int, why: str) -> None:
         self._link.send({"log": f"episode {episode_id} could not be committed: {why}"})
@@ -200,9 +209,7 @@ def main() -> None:
     link, _, (ready_fd, done_fd) = child_link()
     # A session opens its encoder to check it: with SVT-AV1, every commit would then run before the loop.
     give_up_realtime()
-    committer = CommitterProcess(link, ready_fd, done_fd)
-    link.send({"up": True})
-    committer.run()
+    CommitterProcess(link, ready_fd, done_fd).run()
 
 
 if __name__ == "__main__":

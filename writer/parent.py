@@ -21,10 +21,10 @@ from transport.link import Link, spawn
 from writer.interrupted import earlier_episodes
 from writer.workdir import RootLock, SessionDir, work_dir
 
-# More restarts than this within a minute mean that restarting does not help; a writer that serves one recorder after
-# the other goes on all the same, slowly: what ends its children may come from one of them.
+# Restarting does not help: more than this within a minute, or so many in a row that ended before they were up, however
+# long each took (importing lerobot may take a minute). A writer that serves one recorder after the other goes on all
+# the same, slowly: what ends its children may come from one of them.
 _MAX_RESTARTS = 10
-# So do this many in a row that end before they are up, however long each takes: importing lerobot may take a minute.
 _MAX_IN_VAIN = 5
 _PAUSE_S = 5.0
 # Importing lerobot takes ten seconds of CPU while the first episode is being encoded.
@@ -186,10 +186,11 @@ class WriterParent:
         code = child.forget()
         if code == 2 and self._opened is None:
             raise UsageError(self._failure)
-        if child.hopeless:
+        hopeless = child.hopeless
+        if hopeless:
             if self._base is None or self._once:
-                raise OnbeatError(f"{child.hopeless}; see its messages above")
-            self._log(f"{child.hopeless}; pausing {_PAUSE_S:g} s")
+                raise OnbeatError(f"{hopeless}; see its messages above")
+            self._log(f"{hopeless}; pausing {_PAUSE_S:g} s")
             if select.select([self._stop_read], [], [], _PAUSE_S)[0]:
                 self._over = True
                 return

@@ -104,7 +104,7 @@ def table(loads: Sequence[Mapping[str, Any]]) -> list[str]:
         lines += [_timing_line(system, load[system]) for system in SYSTEMS]
         if "undisturbed" in load["onbeat"]:
             lines.append(
-                "without the ticks before which a processor stood still (--stalls): left out; missed of the rest"
+                "without ticks before which a processor stood still (--stalls): how many; slots missed for other causes"
             )
             for system in SYSTEMS:
                 left = load[system].get("undisturbed")

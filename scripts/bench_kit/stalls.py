@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from control.load_figures import Spreads, missed_slots, spreads_ns
+from scripts.bench_kit.run_stalls import PERIOD_NS
 from transport.timing import figures_us
 
 _LIMIT_S = 20.0
@@ -47,7 +48,7 @@ class Undisturbed:
 
     Attributes:
         disturbed_ticks: that were left out.
-        missed_slots: before the ticks that are left.
+        missed_slots: of all ticks, those that would have been missed also if nothing had stood still.
         stalls, longest_us: of the measured processors, between the first tick and the last.
         still_ms: for how long one of them stood still, on average, in ms.
         elsewhere_ms: the same of the other processors; None if there are none.
@@ -121,15 +122,43 @@ def disturbed(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.b
         ticks: dtype `load_trace.TICK_DTYPE`, in order.
         spans: as in `Stalls`, in any order.
     """
-    starts = ticks["started_ns"]
-    first = np.r_[True, ticks["episode"][1:] != ticks["episode"][:-1]] if len(ticks) else np.zeros(0, bool)
-    due = np.minimum(ticks["scheduled_ns"], starts)
-    since = np.where(first, due, np.roll(due, 1))
+    starts, since = ticks["started_ns"], _since(ticks)
     # Spans that began before the tick's start, less those that had ended by then.
     begun = np.searchsorted(np.sort(spans[:, 0]), starts, side="left")
     ended = np.searchsorted(np.sort(spans[:, 1]), since, side="right")
     hit: NDArray[np.bool_] = begun > ended
     return hit
+
+
+def stood_still_ns(ticks: NDArray[np.void], spans: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For how long at least a processor stood still in that time, of each tick.
+
+    Args:
+        ticks, spans: as for `disturbed`.
+    """
+    # A watch sleeps at the beginning of what it tells.
+    ends = spans[spans[:, 1] - spans[:, 0] > PERIOD_NS] + [PERIOD_NS, 0]
+    ends = ends[np.argsort(ends[:, 0])]
+    # Several processors at once count once: each goes on where those before it ended.
+    until = np.maximum.accumulate(np.r_[0, ends[:, 1]])
+    begins = np.maximum(ends[:, 0], until[:-1])
+    lengths = np.maximum(ends[:, 1] - begins, 0)
+    total = np.r_[0, np.cumsum(lengths)]
+
+    def before(times: NDArray[np.int64]) -> NDArray[np.int64]:
+        begun = np.searchsorted(begins, times)
+        under_way = np.maximum(np.r_[0, begins + lengths][begun] - times, 0)
+        found: NDArray[np.int64] = total[begun] - under_way
+        return found
+
+    return before(ticks["started_ns"]) - before(_since(ticks))
+
+
+def _since(ticks: NDArray[np.void]) -> NDArray[np.int64]:
+    """The slot of the tick before, of each tick; its own, for the first of an episode."""
+    first = np.r_[True, ticks["episode"][1:] != ticks["episode"][:-1]] if len(ticks) else np.zeros(0, bool)
+    due = np.minimum(ticks["scheduled_ns"], ticks["started_ns"])
+    return np.where(first, due, np.roll(due, 1))
 
 
 def undisturbed(ticks: NDArray[np.void], stalls: Stalls, cores: int, fps: int) -> Undisturbed:
@@ -145,7 +174,7 @@ def undisturbed(ticks: NDArray[np.void], stalls: Stalls, cores: int, fps: int) -
     return Undisturbed(
         spreads_ns(ticks, fps, kept=~hit),
         int(hit.sum()),
-        missed_slots(ticks, fps, kept=~hit),
+        missed_slots(ticks, fps, excused_ns=stood_still_ns(ticks, stalls.spans)),
         len(during),
         float((during[:, 1] - during[:, 0]).max(initial=0) / 1e3),
         _ms(during) / cores,

@@ -10,7 +10,8 @@ import onbeat_process as run
 def test_a_committer_that_never_comes_up_ends_the_session_and_loses_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "broken" / "lerobot" / "__init__.py"
     broken.parent.mkdir(parents=True)
-    broken.write_text('raise ImportError("this lerobot is broken")\n')
+    # As slow as an import is: the take is over before the last start in vain.
+    broken.write_text('import time\ntime.sleep(2)\nraise ImportError("this lerobot is broken")\n')
     root = tmp_path / "ds"
     flags = (*run.QUICK, f"--dataset.root={root}", "--dataset.num_episodes=1", "--dataset.episode_time_s=1")
     environment = {"PYTHONPATH": str(broken.parent.parent)}

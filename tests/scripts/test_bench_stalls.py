@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from control.load_figures import missed_slots, spreads_ns
 from control.load_trace import TICK_DTYPE
-from scripts.bench_kit.stalls import Stalls, disturbed, undisturbed, watched
+from scripts.bench_kit.stalls import Stalls, disturbed, stood_still_ns, undisturbed, watched
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ FPS = 100
 def trace(*started_ms: float, episodes: tuple[int, ...] = ()) -> np.ndarray:
     """Ticks that were due every 10 ms from 0 on in each episode."""
     ticks = np.zeros(len(started_ms), TICK_DTYPE)
-    ticks["started_ns"] = np.array(started_ms) * MS
+    ticks["started_ns"] = np.round(np.array(started_ms) * MS)
     ticks["action_sent_ns"] = ticks["started_ns"] + MS
     ticks["episode"] = episodes or (0,) * len(started_ms)
     ticks["scheduled_ns"] = np.array(started_ms) // 10 * 10 * MS
@@ -34,7 +34,7 @@ def trace(*started_ms: float, episodes: tuple[int, ...] = ()) -> np.ndarray:
 
 
 def spans(*pairs: tuple[float, float]) -> np.ndarray:
-    return (np.array(pairs).reshape(-1, 2) * MS).astype(np.int64)
+    return np.round(np.array(pairs).reshape(-1, 2) * MS).astype(np.int64)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,28 @@ def test_as_if_every_span_were_compared_with_every_tick(pairs):
     since = np.r_[slots[0], slots[:-1]]
     expected = [any(b < start and e > before for b, e in found) for before, start in zip(since, starts, strict=True)]
     assert disturbed(ticks, found).tolist() == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=12))
+def test_processors_that_stand_still_at_once_count_once(pairs):
+    ticks = trace(*(10.0 * slot + (slot * 7 % 5) / 10 for slot in range(40)))
+    found = spans(*((begin, begin + length / 10) for begin, length in pairs))
+    # Tenths of a millisecond in which one stands still, less the half millisecond that a watch sleeps first.
+    still = np.zeros(5000, bool)
+    for begin, length in pairs:
+        still[10 * begin + 5 : 10 * begin + length] = True
+    ends = [round(ns / MS * 10) for ns in ticks["started_ns"]]
+    begins = [round(ns / MS * 10) for ns in np.r_[ticks["scheduled_ns"][0], ticks["scheduled_ns"][:-1]]]
+    expected = [still[begin:end].sum() * MS // 10 for begin, end in zip(begins, ends, strict=True)]
+    assert stood_still_ns(ticks, found).tolist() == expected
+
+
+def test_a_short_stall_does_not_excuse_a_missed_slot():
+    ticks = trace(0, 10, 35, 40)
+    assert missed_slots(ticks, FPS) == 1
+    for length_ms, missed in ((2, 1), (5.4, 1), (5.6, 0)):
+        left = undisturbed(ticks, Stalls(spans((12, 12 + length_ms))), 1, FPS)
+        assert (left.disturbed_ticks, left.missed_slots) == (1, missed)
 
 
 def test_only_disturbed_ticks_are_left_out_with_their_slots_and_intervals():

@@ -7,7 +7,6 @@ import os
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -172,31 +171,6 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_record_leaves_what_was_there(
     assert_holds(files, 1, 2)
     files.close()
     assert_holds(make(tmp_path), 1, 2)
-
-
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    sizes=st.lists(st.sampled_from([0, 1, 300, 65_535, 65_536, 65_537, 200_000]), min_size=1, max_size=12),
-    taken=st.integers(1, 65_536),
-)
-def test_a_large_record_is_written_in_pieces(
-    sizes: list[int], taken: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """A kernel without preemption keeps the loop waiting while it copies a piece; and it may take less of one."""
-    parts = [np.random.default_rng(size + index).bytes(size) for index, size in enumerate(sizes)]
-    real, totals = os.pwritev, []
-
-    def some(fd: int, buffers: list[memoryview], offset: int) -> int:
-        totals.append(sum(map(len, buffers)))
-        return real(fd, [b"".join(buffers)[:taken]], offset) if len(totals) % 3 == 1 else real(fd, buffers, offset)
-
-    fd = os.open(tmp_path_factory.mktemp("spill") / "file", os.O_RDWR | os.O_CREAT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spill_files.os, "pwritev", some)
-        assert spill_files._write(fd, parts, 7) == sum(sizes)
-    assert os.pread(fd, sum(sizes) + 1, 7) == b"".join(parts)
-    os.close(fd)
-    assert max(totals, default=0) <= 64 << 10
 
 
 def test_the_files_of_another_session_are_not_taken_up(tmp_path: Path) -> None:

@@ -300,13 +300,13 @@ def test_a_large_flush_is_written_in_pieces(tmp_path: Path, monkeypatch: pytest.
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", noted)
-    for index in range(2000):
+    for index in range(6000):
         journal.row(101 + index, index, row(index))
     journal.flush()
     monkeypatch.undo()
     journal.close()
-    assert max(sizes) == 64 << 10
-    assert [r.frame_index for r in read_segment(path).rows] == list(range(2000))
+    assert max(sizes) == 128 << 10
+    assert [r.frame_index for r in read_segment(path).rows] == list(range(6000))
 
 
 def test_a_disk_that_is_full_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
