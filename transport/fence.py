@@ -13,7 +13,7 @@ def fence() -> None:
     """Order loads and stores before it against those after it, where the processor does not do so by itself.
 
     A release followed by an acquire of the same lock is a full barrier in ARMv8's memory model; the other way round is
-    none, because both sides may move into the section. Hence twice.
+    none, because both sides may move into the section. Hence more than one section.
     """
     if _WEAKLY_ORDERED:
         with _FENCE:
