@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from control.robot_side import RobotSide
-from transport.ring import RESERVED_SLOTS
 from transport.ring_layout import SlotLayout, ring_bytes, slots_in
+from transport.ring_memory import RESERVED_SLOTS
 from transport.schema import HWC, Kind, Schema, Stream
 from transport.timing import Figures
 

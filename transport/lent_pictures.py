@@ -12,7 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from transport.fence import fence
-from transport.ring import LogRing, session_of
+from transport.ring import LogRing
+from transport.ring_memory import session_of
 from transport.schema import Schema
 
 

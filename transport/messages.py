@@ -7,10 +7,9 @@ message, and every field is checked for type, sign and size before it is used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, get_args, get_origin, get_type_hints
 from zlib import crc32
 
 import msgpack
@@ -50,8 +49,8 @@ class Hello:
     protocol: int
     session_id: str
     epoch: int
-    schema: Mapping[str, Any]
-    dataset: Mapping[str, Any]
+    schema: dict[str, Any]
+    dataset: dict[str, Any]
     owner: str
 
 
@@ -212,22 +211,14 @@ class Upload:
         return self.state in (UploadState.UPLOADED, UploadState.FAILED, UploadState.SKIPPED)
 
 
+def _types(message: type) -> tuple[type, ...]:
+    """What each field of a message is when msgpack has read it: its annotation, without what is inside."""
+    hints = get_type_hints(message)
+    return tuple(get_origin(hints[field.name]) or hints[field.name] for field in fields(message))
+
+
 Message = Hello | Head | Data | Gap | Bye | Probe | Welcome | Refused | Fetch | Episode | Status | Probed | Upload
-_FIELDS: dict[type, tuple[type, ...]] = {
-    Hello: (int, str, int, dict, dict, str),
-    Head: (int, int, int, int),
-    Data: (int, int, int, int, int, int, int, tuple),
-    Gap: (int, int, int, int, str),
-    Bye: (int,),
-    Probe: (int,),
-    Welcome: (int, int, str),
-    Refused: (int, str),
-    Fetch: (int, int, int, int, int),
-    Episode: (int, int, str, int, int, int, str),
-    Status: (int, int, int, int, int, bool, str),
-    Probed: (int, int),
-    Upload: (int, str, str),
-}
+_FIELDS: dict[type, tuple[type, ...]] = {message: _types(message) for message in get_args(Message)}
 _MESSAGES: dict[int, Any] = {message.opcode: message for message in _FIELDS}  # type: ignore[attr-defined]
 
 
@@ -260,17 +251,17 @@ def unpack(data: bytes | memoryview) -> Message:
         raise CodecError("a message header is an array that begins with a known opcode")
     kind = _MESSAGES[values[0]]
     types = _FIELDS[kind]
-    fields = values[1:]
-    if tuple(map(type, fields)) != types:
+    found = values[1:]
+    if tuple(map(type, found)) != types:
         raise CodecError(f"{kind.opcode.name} has fields {[t.__name__ for t in types]}")
-    for value in fields:
+    for value in found:
         if type(value) is int and not -1 <= value < _MAX_NUMBER:
             raise CodecError(f"{kind.opcode.name} holds the number {value}, out of range")
         if type(value) is str and len(value) > MAX_TEXT_BYTES:
             raise CodecError(f"{kind.opcode.name} holds a text of {len(value)} characters, over {MAX_TEXT_BYTES}")
         if type(value) is tuple and not all(type(crc) is int and 0 <= crc < 1 << 32 for crc in value):
             raise CodecError(f"{kind.opcode.name} holds CRCs that are not 32-bit numbers")
-    message: Message = kind(*fields)
+    message: Message = kind(*found)
     return message
 
 

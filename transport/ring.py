@@ -20,12 +20,8 @@ holding them (policy, preview) reads first and asks `is_recent` afterwards.
 from __future__ import annotations
 
 import ctypes
-import errno
-import math
 import mmap
 import os
-import uuid
-import zlib
 
 import numpy as np
 
@@ -37,12 +33,8 @@ from transport.ring_layout import (
     H_DURABLE,
     H_EPOCH,
     H_HEAD,
-    H_MAGIC,
     H_RECENT,
-    H_SCHEMA,
     H_SESSION,
-    H_SLOT_BYTES,
-    H_SLOTS,
     H_TAIL,
     PAGE,
     S_CRC_KNOWN,
@@ -53,18 +45,11 @@ from transport.ring_layout import (
     S_SEQ,
     Slot,
     SlotLayout,
-    ring_bytes,
     slot_views,
     slots_in,
 )
+from transport.ring_memory import RESERVED_SLOTS, allocate, check
 from transport.schema import Schema
-
-_MAGIC = 0x32_54_41_45_42_4E_4F  # "ONBEAT2", little-endian
-# Kept free of frames, so that the end of an episode and its verdict can always be appended.
-RESERVED_SLOTS = 8
-# For how long a slot stays as it is even when it is free: a policy may be a second behind.
-_RECENT_S = 1.25
-_MIN_RECENT = 16
 
 
 class LogRing:
@@ -96,39 +81,8 @@ class LogRing:
         Raises:
             LogError: the machine does not have the memory; names what is needed and what there is.
         """
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise LogError(f"a log ring of {seconds:g} s found, expected a positive number; set --publisher.ring_s")
-        slot_bytes = SlotLayout.of(schema).slot_bytes
-        slots = max(int(seconds * fps), 4) + RESERVED_SLOTS
-        size = ring_bytes(slots, slot_bytes)
-        available = available_memory_bytes()
-        if size > available * 0.8:
-            raise LogError(
-                f"the log ring needs {size / 1e6:.0f} MB for {seconds:g} s and {available / 1e6:.0f} MB of memory are "
-                f"free; set --publisher.ring_s to {max(available * 0.5 / slot_bytes / fps, 0.1):.1f} or less"
-            )
-        fd = os.memfd_create("onbeat-log", os.MFD_CLOEXEC)
-        try:
-            os.posix_fallocate(fd, 0, size)
-            recent = min(max(math.ceil(_RECENT_S * fps), _MIN_RECENT), slots - 1)
-            os.pwrite(fd, recent.to_bytes(8, "little"), 8 * H_RECENT)
-        except OSError as error:
-            os.close(fd)
-            if error.errno not in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
-                raise
-            raise LogError(
-                f"the log ring needs {size / 1e6:.0f} MB of shared memory and the system refused "
-                f"({error.strerror}); set --publisher.ring_s lower or raise the limit"
-            ) from error
-        ring = cls(fd, schema)
+        ring = cls(allocate(schema, seconds=seconds, fps=fps), schema)
         ring._touch()
-        session = uuid.uuid4().bytes
-        ring._header[H_SESSION : H_SESSION + 2] = np.frombuffer(session, np.uint64)
-        ring._header[H_SLOTS] = ring.slot_count
-        ring._header[H_SLOT_BYTES] = slot_bytes
-        ring._header[H_SCHEMA] = _fingerprint(schema)
-        ring._header[H_TAIL] = 1
-        ring._header[H_MAGIC] = _MAGIC
         return ring
 
     @classmethod
@@ -141,18 +95,13 @@ class LogRing:
         Raises:
             LogError: the memory is not a ring of this schema.
         """
-        # Before there is a view of each slot, of which another schema may want any number.
-        slot_bytes = SlotLayout.of(schema).slot_bytes
-        words = _header_of(fd)
-        expected = (slots_in(os.fstat(fd).st_size, slot_bytes), slot_bytes, _fingerprint(schema))
-        found = tuple(words[i] for i in (H_SLOTS, H_SLOT_BYTES, H_SCHEMA))
-        if found != expected:
-            raise LogError(f"log ring {found} found, expected {expected}; both processes need the same schema")
+        check(fd, schema)
         return cls(fd, schema, read_only=read_only)
 
     def _touch(self) -> None:
-        # posix_fallocate gives pages to the file; this maps them here, so that the loop never takes a fault.
-        np.frombuffer(self._map, np.uint8)[::PAGE] = 0
+        # posix_fallocate gives pages to the file; a write maps each of them here, so that the loop never takes a fault.
+        first_bytes = np.frombuffer(self._map, np.uint8)[::PAGE]
+        first_bytes |= 0
 
     def lock(self) -> bool:
         """Ask the kernel to keep the ring in memory; False if it does not permit that much."""
@@ -313,33 +262,3 @@ class LogRing:
         """A number greater than any that a publisher of this session had before."""
         self._header[H_EPOCH] += np.uint64(1)
         return int(self._header[H_EPOCH])
-
-
-def session_of(fd: int) -> str:
-    """The session id of the ring behind a file descriptor.
-
-    Raises:
-        LogError: the memory is not a ring.
-    """
-    return np.array(_header_of(fd)[H_SESSION : H_SESSION + 2], np.uint64).tobytes().hex()
-
-
-def _header_of(fd: int) -> list[int]:
-    page = os.pread(fd, PAGE, 0)
-    words: list[int] = np.frombuffer(page, np.uint64).tolist() if len(page) == PAGE else [0]
-    if words[H_MAGIC] != _MAGIC:
-        raise LogError("the shared memory is not a log ring of this version; start the session anew")
-    return words
-
-
-def available_memory_bytes() -> int:
-    """What the kernel says can be allocated without swapping (MemAvailable of proc(5))."""
-    with open("/proc/meminfo", encoding="ascii") as lines:
-        for line in lines:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    raise LogError("/proc/meminfo has no MemAvailable; onbeat needs Linux 3.14 or newer")
-
-
-def _fingerprint(schema: Schema) -> int:
-    return zlib.crc32(repr(schema.to_wire()).encode())

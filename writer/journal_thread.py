@@ -1,11 +1,7 @@
-"""The thread that puts a session's records on disk, and moves episodes from state to state.
+"""The thread that keeps a session's journal, so that disk stalls stay in it.
 
-Ingest hands it rows, packets and events in log order; it appends them to the open episode's journal, syncs at most
-every quarter second, and only then moves `durable_seq`. Disk stalls stay in this thread.
-
-When the disk refuses, the thread goes on without it: what was synced stays, the open episode is set aside with what it
-lacks, and the rest of the log is let pass, so that the session can end in order. `error` says that it has to. An
-episode that was whole by then stays whole: where it goes next is noted in the room of the reserve.
+Ingest hands it rows, packets and events in log order; it appends them, syncs at most every quarter second, and only
+then moves `durable_seq`.
 """
 
 from __future__ import annotations
@@ -14,17 +10,14 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from transport.records import EpisodeEnded, Judgement, Verdict
-from writer.durability import Wholeness
+from transport.records import EpisodeEnded, Verdict
 from writer.encode_cost import EncodeRun
 from writer.episode import Packet
-from writer.journal import JournalWriter
 from writer.journal_format import JournalHeader
+from writer.journal_keeper import JournalKeeper
 from writer.journal_queue import JournalQueue
-from writer.settle import settle
 from writer.workdir import SessionDir
 
 _SYNC_INTERVAL_S = 0.25
@@ -35,29 +28,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@dataclass
-class _Open:
-    """The episode whose journal is open."""
-
-    episode_id: int
-    journal: JournalWriter
-    whole: Wholeness
-    frames: int = 0
-    detail: str = ""
-    failed: bool = False
-
-
 class JournalThread(threading.Thread):
-    """Appends in the order of the calls; every method but `run` returns at once.
+    """Does in the order of the calls what `JournalKeeper` does; every method but `run` returns at once.
 
     Args:
         durable_seq: the newest record that is durable already.
         wake: called after `durable_seq` moved, an episode changed state, or something failed.
         episode_ready: called after an episode became ready to be committed.
         log: gets a line for people, from the thread.
-
-    Attributes:
-        left: episodes whose final state the disk did not take, with why; they are for `onbeat recover`.
+        session_over: whether the session's end is durable already.
     """
 
     def __init__(
@@ -67,74 +46,78 @@ class JournalThread(threading.Thread):
         wake: Callable[[], None],
         episode_ready: Callable[[], None],
         log: Callable[[str], object] = say,
+        *,
+        session_over: bool = False,
     ) -> None:
         super().__init__(name="journal", daemon=True)
-        self.durable_seq = durable_seq
-        self.error: OSError | None = None
-        self.session_over = False
-        self.left: dict[int, str] = {}
-        self._session = session
-        self._wake = wake
-        self._episode_ready = episode_ready
-        self._log = log
+        self._keeper = JournalKeeper(session, durable_seq, wake, episode_ready, log)
+        self._keeper.session_over = session_over
         self._work = JournalQueue()
-        self._open: _Open | None = None
-        self._unsynced = False
-        # Of the latest episode, frames 0 to this less one are synced.
-        self._durable_frames = 0
-        # Frames of the latest episode as its end says, also when no journal took it.
-        self._published: int | None = None
+
+    @property
+    def durable_seq(self) -> int:
+        """Of the log up to here nothing is lost any more."""
+        return self._keeper.durable_seq
+
+    @property
+    def session_over(self) -> bool:
+        """Whether the session's end is durable."""
+        return self._keeper.session_over
+
+    @property
+    def error(self) -> OSError | None:
+        """What the disk refused with, first of all."""
+        return self._keeper.error
+
+    @property
+    def warning(self) -> str:
+        """One line once the disk has refused, else empty."""
+        return self._keeper.warning
+
+    @property
+    def left(self) -> Mapping[int, str]:
+        """Episodes whose final state the disk did not take, with why."""
+        return dict(self._keeper.left)
 
     # -- called by ingest ----------------------------------------------------------------------------------------
 
     def begin(self, seq: int | None, header: JournalHeader, cameras: Iterable[str], durable_seq: int) -> None:
-        """Open a segment; `seq` is the EPISODE_BEGAN record's, None when an episode is taken up again."""
-        self._work.put(lambda: self._begin(seq, header, list(cameras), durable_seq))
+        self._work.put(lambda: self._keeper.begin(seq, header, list(cameras), durable_seq))
 
     def row(self, seq: int, frame_index: int, row: bytes) -> None:
-        self._work.put(lambda: self._row(seq, frame_index, row), len(row))
+        self._work.put(lambda: self._keeper.row(seq, frame_index, row), len(row))
 
     def packets(self, camera: str, packets: Sequence[Packet]) -> None:
-        self._work.put(lambda: self._packets(camera, packets), sum(len(packet.data) for packet in packets))
+        self._work.put(lambda: self._keeper.packets(camera, packets), sum(len(packet.data) for packet in packets))
 
     def extradata(self, camera: str, extradata: bytes) -> None:
-        self._work.put(lambda: self._extradata(camera, extradata))
+        self._work.put(lambda: self._keeper.extradata(camera, extradata))
 
     def note(self, run: EncodeRun) -> None:
-        """Leave figures of the open episode beside its journal."""
-        self._work.put(lambda: self._note(run))
+        self._work.put(lambda: self._keeper.note(run))
 
     def ended(self, seq: int, event: EpisodeEnded, detail: str = "") -> None:
-        """`detail` says what the episode lacks beyond the event's own words; such an episode is never committed."""
-        self._work.put(lambda: self._ended(seq, event, detail))
+        self._work.put(lambda: self._keeper.ended(seq, event, detail))
 
     def verdict(self, seq: int, event: Verdict) -> None:
-        self._work.put(lambda: self._verdict(seq, event))
+        self._work.put(lambda: self._keeper.verdict(seq, event))
 
     def give_up(self) -> None:
-        """Packets of the open episode will never come; the log goes on without them."""
-        self._work.put(self._give_up)
+        self._work.put(self._keeper.give_up)
 
     def lost(self, seq: int, event: Verdict, frames: int) -> None:
-        """The verdict on an episode of which nothing is here, because its beginning was lost on the way."""
-        self._work.put(lambda: self._lost(seq, event, frames))
+        self._work.put(lambda: self._keeper.lost(seq, event, frames))
 
     def passed(self, seq: int) -> None:
-        """A record that leaves nothing behind."""
-        self._work.put(lambda: self._passed(seq))
+        self._work.put(lambda: self._keeper.passed(seq))
 
     def session_ended(self, seq: int) -> None:
-        self._work.put(lambda: self._session_ended(seq))
+        self._work.put(lambda: self._keeper.session_ended(seq))
 
     @property
     def waiting_bytes(self) -> int:
         """Of rows and packets that were handed over and are not appended yet."""
         return self._work.waiting_bytes
-
-    @property
-    def warning(self) -> str:
-        """One line once the disk has refused, else empty."""
-        return "" if self.error is None else f"{_words(self.error)}: the session ends, what was recorded before is kept"
 
     def stop(self, timeout_s: float) -> None:
         """Sync what was given so far and end."""
@@ -146,190 +129,25 @@ class JournalThread(threading.Thread):
     def run(self) -> None:
         next_sync_s = time.monotonic()
         while True:
-            wait_s = max(next_sync_s - time.monotonic(), 0) if self._unsynced else None
+            wait_s = max(next_sync_s - time.monotonic(), 0) if self._keeper.unsynced else None
             try:
                 work = self._work.get(wait_s)
             except queue.Empty:
-                work = self._sync, 0
+                work = self._keeper.sync, 0
             if work is None:
-                self._attempt(self._sync)
-                if self._open is not None:
-                    self._open.journal.close()
+                self._attempt(self._keeper.sync)
+                self._keeper.close()
                 return
             task, nbytes = work
             self._attempt(task)
             self._work.done(nbytes)
-            if self._unsynced and time.monotonic() >= next_sync_s:
-                self._attempt(self._sync)
-            if not self._unsynced:
+            if self._keeper.unsynced and time.monotonic() >= next_sync_s:
+                self._attempt(self._keeper.sync)
+            if not self._keeper.unsynced:
                 next_sync_s = time.monotonic() + _SYNC_INTERVAL_S
 
     def _attempt(self, task: Callable[[], None]) -> None:
         try:
             task()
         except OSError as error:
-            self._fail(error)
-
-    def _fail(self, error: OSError) -> None:
-        if self.error is None:
-            self.error = error
-        self._session.drop_reserve()
-        if self._open is not None:
-            self._open.failed = True
-            self._open.journal.close()
-            self._open.detail = self._open.detail or _words(error)
-            self._open.whole.give_up()
-        self._unsynced = False
-        self._wake()
-
-    def _opened(self) -> _Open | None:
-        """The open episode if its journal takes records; None after the disk refused."""
-        assert self._open is not None or self.error is not None, "a record of an episode came before it began"
-        return None if self._open is None or self._open.failed else self._open
-
-    def _begin(self, seq: int | None, header: JournalHeader, cameras: list[str], durable_seq: int) -> None:
-        self._open = self._published = None
-        self._durable_frames = header.first_frame_index
-        folder = self._session.episode("recording", header.episode_id)
-        folder.mkdir(exist_ok=True)
-        journal = JournalWriter.create(folder / f"segment-{header.segment:03d}.mcap", header)
-        whole = Wholeness(cameras, durable_seq, header.first_frame_index)
-        self._open = _Open(header.episode_id, journal, whole, frames=header.first_frame_index)
-        if seq is not None:
-            whole.event(seq)
-            self._move_durable(whole.whole_seq)
-
-    def _note(self, run: EncodeRun) -> None:
-        episode = self._opened()
-        if episode is None:
-            return
-        try:
-            run.leave(self._session.episode("recording", episode.episode_id))
-        except OSError as error:
-            self._log(f"the report lacks what encoding episode {episode.episode_id} cost: {_words(error)}")
-
-    def _row(self, seq: int, frame_index: int, row: bytes) -> None:
-        episode = self._opened()
-        if episode is None:
-            self._let_pass(seq)
-            return
-        episode.journal.row(seq, frame_index, row)
-        episode.whole.row(seq, frame_index)
-        episode.frames += 1
-        self._unsynced = True
-
-    def _packets(self, camera: str, packets: Sequence[Packet]) -> None:
-        episode = self._opened()
-        if episode is None:
-            return
-        for packet in packets:
-            episode.journal.packet(camera, packet)
-            episode.whole.packet(camera, packet.pts)
-        self._unsynced = True
-
-    def _extradata(self, camera: str, extradata: bytes) -> None:
-        episode = self._opened()
-        if episode is not None:
-            episode.journal.extradata(camera, extradata)
-
-    def _give_up(self) -> None:
-        if self._open is not None:
-            self._open.whole.give_up()
-            self._unsynced = True
-
-    def _ended(self, seq: int, event: EpisodeEnded, detail: str) -> None:
-        self._published = event.frames
-        episode = self._opened()
-        if episode is None:
-            self._let_pass(seq)
-            return
-        if detail and episode.whole.frames < event.frames:
-            detail = f"frames {episode.whole.frames} to {event.frames - 1}: {detail}"
-        episode.detail = detail
-        episode.journal.ended(seq, event)
-        episode.whole.event(seq)
-        self._sync()
-
-    def _verdict(self, seq: int, event: Verdict) -> None:
-        episode = self._opened()
-        if episode is None:
-            frames, lacking = self._durable_frames, _words(self.error)
-            if frames != self._published:
-                lacking = f"frames from {frames} on: {lacking}"
-        else:
-            frames, lacking = episode.frames, episode.detail
-            try:
-                episode.journal.verdict(seq, event)
-                episode.journal.finish()
-            except OSError as error:
-                # All up to the episode's end is synced, and the folder that it moves to tells the verdict.
-                self._fail(error)
-        self._open = None
-        self._unsynced = False
-        published = self._published
-        self._conclude(
-            seq,
-            event.episode_id,
-            lambda: settle(self._session, event, seq, frames=frames, lacking=lacking, published=published),
-        )
-
-    def _conclude(self, seq: int, episode_id: int, note: Callable[[], None]) -> None:
-        """Note what became of an episode; on a full disk once more, in the room of the reserve."""
-        try:
-            note()
-        except OSError as error:
-            self._fail(error)
-            try:
-                note()
-            except OSError as again:
-                self.left[episode_id] = f"{_words(again)} to note its end; make room and run `onbeat recover`"
-        finally:
-            self._move_durable(seq)
-            self._episode_ready()
-
-    def _lost(self, seq: int, event: Verdict, frames: int) -> None:
-        state = "discarded" if event.judgement is Judgement.DISCARD else "aborted"
-        detail = f"frames 0 to {frames - 1}: its beginning was lost on the way" if frames else ""
-        self._conclude(
-            seq,
-            event.episode_id,
-            lambda: self._session.set_done(event.episode_id, state, detail=detail, published=frames),
-        )
-
-    def _passed(self, seq: int) -> None:
-        if self._open is None:
-            self._move_durable(seq)
-        else:
-            self._open.whole.event(seq)
-            self._unsynced = True
-
-    def _let_pass(self, seq: int) -> None:
-        """The disk refused: the log must not wait for what cannot be written."""
-        if self._open is not None:
-            self._open.whole.event(seq)
-        self._move_durable(seq)
-
-    def _session_ended(self, seq: int) -> None:
-        try:
-            self._session.set_progress(seq, session_ended=True)
-        finally:
-            self.session_over = True
-            self._move_durable(seq)
-
-    def _sync(self) -> None:
-        self._unsynced = False
-        if self._open is not None and not self._open.failed:
-            whole_seq, frames = self._open.whole.whole_seq, self._open.whole.frames
-            self._open.journal.flush()
-            self._open.journal.sync()
-            self._durable_frames = frames
-            self._move_durable(whole_seq)
-
-    def _move_durable(self, seq: int) -> None:
-        if seq > self.durable_seq:
-            self.durable_seq = seq
-        self._wake()
-
-
-def _words(error: OSError | None) -> str:
-    return "" if error is None else f"the writer's disk refused ({error.strerror or error})"
+            self._keeper.fail(error)

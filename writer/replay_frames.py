@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from transport.errors import OnbeatError, SchemaError, UsageError
 from transport.link import child_link
 from transport.replay import ReplayEpisode, ReplayLayout
-from transport.ring import available_memory_bytes
+from transport.ring_memory import available_memory_bytes
 from transport.schema import CHW, HWC, Kind, Schema, Stream
 from writer.dataset_files import DatasetFiles, EpisodeRow
 from writer.video_read import decode_frames

@@ -27,8 +27,8 @@ from scripts.bench_kit.loads import JOINTS, STEP_MS, BenchLoad
 from scripts.bench_kit.stalls import Undisturbed, undisturbed, watched
 from scripts.bench_kit.watch import Watch
 from transport.errors import OnbeatError
-from transport.ring import available_memory_bytes
 from transport.ring_layout import SlotLayout
+from transport.ring_memory import available_memory_bytes
 from writer.frame_check import good_pictures
 
 _REPOSITORY = Path(__file__).resolve().parents[2]

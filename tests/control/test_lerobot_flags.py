@@ -124,7 +124,8 @@ def test_without_lerobot_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatc
         theirs.close()
 
 
-DOCS = Path(__file__).parents[2] / "docs/real-arm.md"
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs/real-arm.md"
 
 
 def test_the_documented_robots_are_lerobots() -> None:
@@ -137,6 +138,19 @@ def test_the_documented_robots_are_lerobots() -> None:
         assert parsed.teleop is not None
         kinds.append(parsed.robot.type)
     assert {"so100_follower", "koch_follower", "bi_so_follower", "lekiwi_client"} <= set(kinds)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/real-arm.md"])
+def test_the_documented_commands_with_an_arm_parse(page: str) -> None:
+    from control import lerobot_build
+
+    text = (REPOSITORY / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if "onbeat record " in line and "--robot.type" in line]
+    assert lines
+    for line in lines:
+        devices, ours = split(shlex.split(line.partition("onbeat record ")[2]))
+        assert lerobot_build.parse(devices).teleop is not None
+        parse(ours)
 
 
 def test_a_line_of_record_serves_the_doctor_too() -> None:

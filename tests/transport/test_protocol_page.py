@@ -11,7 +11,7 @@ from transport import messages as msg
 from transport import ring_layout, schema, sockets
 from transport.fetcher import Fetcher
 from transport.records import MAX_EVENT_BYTES, MAX_TEXT_BYTES, EndReason, Judgement, RecordKind
-from transport.ring import RESERVED_SLOTS
+from transport.ring_memory import RESERVED_SLOTS
 from writer import handshake, ingest, open_session
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")

@@ -31,8 +31,9 @@ from transport.records import (
     Verdict,
     unpack_event,
 )
-from transport.ring import RESERVED_SLOTS, LogRing
+from transport.ring import LogRing
 from transport.ring_layout import event_bytes
+from transport.ring_memory import RESERVED_SLOTS
 from transport.schema import HWC, Kind, Schema, Stream
 
 SCHEMA = small_schema(2, height=5, width=7)
@@ -282,7 +283,7 @@ def test_a_length_that_is_none_is_refused(seconds: float) -> None:
 
 
 def test_what_the_message_advises_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transport.ring.available_memory_bytes", lambda: 50_000_000)
+    monkeypatch.setattr("transport.ring_memory.available_memory_bytes", lambda: 50_000_000)
     with pytest.raises(LogError) as caught:
         LogRing.create(SCHEMA, seconds=1000, fps=30)
     advised_s = float(str(caught.value).rsplit("set --publisher.ring_s to ", 1)[1].split()[0])
